@@ -1,0 +1,74 @@
+"""Local gradient descent with model averaging: Algorithm 1 of Zhang & Li (2019).
+
+Every node i takes T_i gradient steps of its own, T_i up to infinity, and the nodes'
+models are then averaged.  `run` executes it; the rules say how many local steps a node
+takes; the problems say what it minimises; `Trace` is what came out.
+
+Names are loaded on first use, so that `localgd.datasets` can be asked what data there
+are without paying for the import of PyTorch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from localgd.convex import LeastSquares, PowerLoss, SquaredDistance
+    from localgd.geometry import AffineSubspace, Ball, HalfSpace
+    from localgd.loop import run
+    from localgd.problem import Problem
+    from localgd.rules import FixedSteps, Plan, RoundInfo, Rule, ToOptimum, UntilStationary
+    from localgd.trace import DivergenceError, Trace
+
+_HOMES = {
+    "AffineSubspace": "geometry",
+    "Ball": "geometry",
+    "DivergenceError": "trace",
+    "FixedSteps": "rules",
+    "HalfSpace": "geometry",
+    "LeastSquares": "convex",
+    "Plan": "rules",
+    "PowerLoss": "convex",
+    "Problem": "problem",
+    "RoundInfo": "rules",
+    "Rule": "rules",
+    "SquaredDistance": "convex",
+    "ToOptimum": "rules",
+    "Trace": "trace",
+    "UntilStationary": "rules",
+    "run": "loop",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "AffineSubspace",
+    "Ball",
+    "DivergenceError",
+    "FixedSteps",
+    "HalfSpace",
+    "LeastSquares",
+    "Plan",
+    "PowerLoss",
+    "Problem",
+    "RoundInfo",
+    "Rule",
+    "SquaredDistance",
+    "ToOptimum",
+    "Trace",
+    "UntilStationary",
+    "__version__",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'localgd' has no attribute {name!r}")
+    value = getattr(import_module(f"localgd.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

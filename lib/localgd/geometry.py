@@ -1,0 +1,256 @@
+"""Closed convex sets, their projections, and the angle between affine subspaces.
+
+The optimal sets S_i of the paper are what local gradient descent projects onto when
+T_i = ∞ (Lemma 5), and how they meet decides how fast averaging converges (Assumption 3,
+Lemma 6).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from localgd.problem import Problem
+
+#: Singular values below this fraction of the largest count as zero.
+RANK_TOL = 1e-10
+#: A stacked system counts as consistent below this residual, relative to its right side.
+CONSISTENCY_TOL = 1e-8
+
+
+class ConvexSet(ABC):
+    """A non-empty closed convex set in R^d with an explicit projection."""
+
+    dim: int
+
+    @abstractmethod
+    def project(self, x: Tensor) -> Tensor:
+        """P(x), the nearest point of the set; `x` of shape (…, d), the result likewise."""
+
+    @abstractmethod
+    def to(self, device: torch.device, dtype: torch.dtype) -> ConvexSet:
+        """Return the same set with its tensors on `device` in `dtype`."""
+
+    def distance(self, x: Tensor) -> Tensor:
+        """d(x, set) = ‖x − P(x)‖; `x` of shape (…, d), the result of shape (…)."""
+        x = torch.as_tensor(x)
+        distance: Tensor = torch.linalg.vector_norm(x - self.project(x), dim=-1)
+        return distance
+
+
+class Ball(ConvexSet):
+    """{x : ‖x − center‖ ≤ radius}; `center` of shape (d,), `radius` ≥ 0.
+
+    Raises `ValueError` for a center that is not a finite vector or a negative radius.
+    """
+
+    def __init__(self, center: Any, radius: float) -> None:
+        self.center = _vector("center", center)
+        if not (radius >= 0 and np.isfinite(radius)):
+            raise ValueError(f"radius={radius} must be a finite number ≥ 0")
+        self.radius = float(radius)
+        self.dim = self.center.shape[0]
+
+    def project(self, x: Tensor) -> Tensor:
+        """c + (x − c)·min(1, r/‖x − c‖)."""
+        offset = x - self.center
+        norm = torch.linalg.vector_norm(offset, dim=-1, keepdim=True)
+        scale = torch.clamp(self.radius / norm.clamp_min(torch.finfo(norm.dtype).tiny), max=1.0)
+        return self.center + offset * scale
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Ball:
+        """Return the same ball with its tensors on `device` in `dtype`."""
+        return Ball(self.center.to(device, dtype), self.radius)
+
+    def __repr__(self) -> str:
+        return f"Ball(center={self.center.tolist()}, radius={self.radius})"
+
+
+class HalfSpace(ConvexSet):
+    """{x : ⟨normal, x⟩ ≤ offset}; `normal` of shape (d,), not zero.
+
+    Raises `ValueError` for a zero or non-finite normal or a non-finite offset.
+    """
+
+    def __init__(self, normal: Any, offset: float) -> None:
+        vector = _vector("normal", normal)
+        length = float(torch.linalg.vector_norm(vector))
+        if length == 0:
+            raise ValueError("normal is the zero vector: a half-space needs a direction")
+        if not np.isfinite(offset):
+            raise ValueError(f"offset={offset} must be finite")
+        self.normal = vector / length
+        self.offset = float(offset) / length
+        self.dim = vector.shape[0]
+
+    def project(self, x: Tensor) -> Tensor:
+        """Subtract the excess max(0, ⟨n, x⟩ − b) along the unit normal n."""
+        excess = torch.clamp(x @ self.normal - self.offset, min=0.0)
+        return x - excess.unsqueeze(-1) * self.normal
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> HalfSpace:
+        """Return the same half-space with its tensors on `device` in `dtype`."""
+        return HalfSpace(self.normal.to(device, dtype), self.offset)
+
+    def __repr__(self) -> str:
+        return f"HalfSpace(normal={self.normal.tolist()}, offset={self.offset})"
+
+
+class AffineSubspace(ConvexSet):
+    """{point + Σ_k s_k directions_k}: the affine subspaces of Assumption 5.
+
+    `point` has shape (d,), `directions` (k, d) with k ≥ 0; rows need not be independent.
+    Kept as a point and `normals`, an orthonormal basis (r, d) of the orthogonal
+    complement, so that P(x) = x − NᵀN(x − point) costs O(rd).
+    Raises `ValueError` for arrays that are not finite or do not fit together.
+    """
+
+    def __init__(self, point: Any, directions: Any) -> None:
+        self.point = _vector("point", point)
+        self.dim = self.point.shape[0]
+        rows = _matrix("directions", directions, self.dim, self.point)
+        _, values, vectors = torch.linalg.svd(rows, full_matrices=True)
+        self.normals = vectors[_rank(values) :]
+
+    @classmethod
+    def from_normals(cls, point: Any, normals: Any) -> AffineSubspace:
+        """{x : N(x − point) = 0}, `normals` N of shape (k, d); rows need not be independent."""
+        subspace = cls.__new__(cls)
+        subspace.point = _vector("point", point)
+        subspace.dim = subspace.point.shape[0]
+        rows = _matrix("normals", normals, subspace.dim, subspace.point)
+        _, values, vectors = torch.linalg.svd(rows, full_matrices=False)
+        subspace.normals = vectors[: _rank(values)]
+        return subspace
+
+    @classmethod
+    def from_equations(cls, A: Any, b: Any) -> AffineSubspace:
+        """{x : Ax = b}, `A` of shape (k, d), `b` of shape (k,).
+
+        Raises `ValueError` where the system has no solution.
+        """
+        rhs = _vector("b", b)
+        rows = torch.as_tensor(np.asarray(A, float), dtype=rhs.dtype)
+        if rows.ndim != 2 or rows.shape[0] != rhs.shape[0]:
+            raise ValueError(f"A has shape {tuple(rows.shape)}, expected ({rhs.shape[0]}, d)")
+        point = torch.linalg.pinv(rows, rtol=RANK_TOL) @ rhs
+        residual = float(torch.linalg.vector_norm(rows @ point - rhs))
+        if residual > CONSISTENCY_TOL * (1.0 + float(torch.linalg.vector_norm(rhs))):
+            raise ValueError(f"Ax = b has no solution: the least residual is {residual:.3g}")
+        return cls.from_normals(point, rows)
+
+    def project(self, x: Tensor) -> Tensor:
+        """P(x) = x − NᵀN(x − point)."""
+        coordinates = torch.matmul(x - self.point, self.normals.mT)
+        return x - torch.matmul(coordinates, self.normals)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> AffineSubspace:
+        """Return the same subspace with its tensors on `device` in `dtype`."""
+        subspace = AffineSubspace.__new__(AffineSubspace)
+        subspace.point = self.point.to(device, dtype)
+        subspace.normals = self.normals.to(device, dtype)
+        subspace.dim = self.dim
+        return subspace
+
+    def __repr__(self) -> str:
+        return f"AffineSubspace(dim={self.dim - self.normals.shape[0]} in R^{self.dim})"
+
+
+def intersection(sets: Sequence[AffineSubspace]) -> AffineSubspace | None:
+    """S = ⋂ S_i of affine subspaces, or None where it is empty.
+
+    Solves the stacked system N_i x = N_i p_i; it counts as consistent when the least
+    residual is below `CONSISTENCY_TOL` relative to its right side.
+    """
+    normals = torch.cat([s.normals for s in sets])
+    rhs = torch.cat([s.normals @ s.point for s in sets])
+    point = torch.linalg.pinv(normals, rtol=RANK_TOL) @ rhs
+    residual = torch.linalg.vector_norm(normals @ point - rhs)
+    if residual > CONSISTENCY_TOL * (1.0 + torch.linalg.vector_norm(rhs)):
+        return None
+    return AffineSubspace.from_normals(point, normals)
+
+
+def sigma_min(sets: Sequence[AffineSubspace]) -> float:
+    """σ, the smallest non-zero eigenvalue of Q = (1/m) Σ Π_i (proof of Lemma 6).
+
+    Π_i projects onto the orthogonal complement of S_i.  Computed as the square of the
+    smallest non-zero singular value of the stacked bases, so that σ far below the square
+    root of the machine precision is still found; singular values under `RANK_TOL` of the
+    largest count as zero.  Raises `ValueError` where every S_i is the whole space, for
+    then Q = 0 and no σ exists.
+    """
+    stacked = torch.cat([s.normals for s in sets]) / len(sets) ** 0.5
+    if stacked.shape[0] == 0:
+        raise ValueError("every set is the whole space: Q = 0 has no non-zero eigenvalue")
+    values = torch.linalg.svdvals(stacked)
+    return float(values[_rank(values) - 1] ** 2)
+
+
+def contraction_factor(
+    problem: Problem, local_steps: float | Sequence[float], step_size: float | Sequence[float]
+) -> float:
+    """ρ = spectral radius of the round map M = (1/m) Σ (I − η_i H_i)^{T_i} off its fixed points.
+
+    For quadratic f_i with Hessians H_i and a common minimiser, one round of Algorithm 1
+    multiplies x − P_S(x) by M, so ρ is the exact worst-case factor per round.  It is
+    computed in the joint row space of the H_i (dimension Σ rank H_i at most), never by a
+    d×d matrix.  `local_steps`: T_i ≥ 1 or `math.inf`, one for all nodes or one each;
+    `step_size`: η_i in (0, 2/L_i), likewise.
+
+    Raises `ValueError` for a problem that is not quadratic and for η_i or T_i out of range.
+    """
+    spectra = problem.hessian_spectra()
+    if spectra is None:
+        raise ValueError(f"{type(problem).__name__} is not quadratic: no exact factor exists")
+    steps = np.broadcast_to(np.asarray(local_steps, float), (problem.num_nodes,))
+    if not (steps >= 1).all():
+        raise ValueError(f"local_steps={local_steps} must be ≥ 1")
+    etas = problem.check_step_size(step_size)
+    stacked = torch.cat([s.vectors for s in spectra])
+    _, values, vectors = torch.linalg.svd(stacked, full_matrices=False)
+    basis = vectors[: _rank(values)]
+    decrease = torch.zeros(basis.shape[0], basis.shape[0], dtype=basis.dtype)
+    for spectrum, eta, T in zip(spectra, etas, steps, strict=True):
+        shrink = 1.0 - (1.0 - eta * spectrum.values) ** T
+        reduced = spectrum.vectors @ basis.mT
+        decrease += (reduced.mT * shrink) @ reduced / problem.num_nodes
+    if decrease.shape[0] == 0:
+        return 0.0
+    return float((1.0 - torch.linalg.eigvalsh(decrease)).abs().max())
+
+
+def _rank(values: Tensor) -> int:
+    """Count the singular values (descending) that are above the rank tolerance."""
+    if values.numel() == 0:
+        return 0
+    return int((values > RANK_TOL * values[0]).sum())
+
+
+def _vector(name: str, value: Any) -> Tensor:
+    """Return `value` as a finite vector: a tensor keeps its type, all else becomes float64."""
+    vector = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value, float))
+    if vector.ndim != 1 or vector.shape[0] == 0:
+        raise ValueError(f"{name} has shape {tuple(vector.shape)}, expected (d,) with d ≥ 1")
+    if not bool(torch.isfinite(vector).all()):
+        raise ValueError(f"{name} holds a NaN or an infinity")
+    return vector
+
+
+def _matrix(name: str, value: Any, dim: int, like: Tensor) -> Tensor:
+    """Return `value` as a finite (k, dim) matrix with the type of `like`; k = 0 is allowed."""
+    if not isinstance(value, Tensor):
+        value = np.asarray(value, float)
+    rows = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    if rows.numel() == 0:
+        rows = rows.reshape(0, dim)
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise ValueError(f"{name} has shape {tuple(rows.shape)}, expected (k, {dim})")
+    if not bool(torch.isfinite(rows).all()):
+        raise ValueError(f"{name} holds a NaN or an infinity")
+    return rows

@@ -1,0 +1,108 @@
+"""What the m nodes minimise: the interface between a loss and the averaging loop.
+
+The loop holds one row of parameters per node, x of shape (m, d), and asks the problem for
+all m local losses and gradients at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Spectrum(NamedTuple):
+    """The non-zero part of a symmetric matrix H = VᵀΛV."""
+
+    values: Tensor  # (r,) eigenvalues, all > 0
+    vectors: Tensor  # (r, d) orthonormal rows
+
+
+class Problem(ABC):
+    """f = (1/m) Σ f_i over R^d, with what is known of the f_i.
+
+    A subclass sets `num_nodes` m and `dim` d and evaluates all nodes in one call.  What it
+    knows beyond that (smoothness constants, projections onto the optimal sets, the
+    distance to their intersection) it offers through the methods below, each of which says
+    "not known" by returning None.
+    """
+
+    num_nodes: int
+    dim: int
+    dtype: torch.dtype = torch.float64
+    #: Whether `device="auto"` should pick a GPU where there is one.
+    prefers_gpu: bool = False
+
+    @abstractmethod
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f_i(x_i), shape (m,), and ∇f_i(x_i), shape (m, d), for `x` of shape (m, d)."""
+
+    @abstractmethod
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return the same problem with its tensors on `device` in `dtype`."""
+
+    def gradients(self, x: Tensor) -> Tensor:
+        """∇f_i(x_i), shape (m, d); overridden where it is cheaper than `evaluate`."""
+        return self.evaluate(x)[1]
+
+    def initial(self, generator: torch.Generator) -> Tensor:
+        """Return the default start x_0, shape (d,); zeros unless the problem draws it."""
+        return torch.zeros(self.dim, dtype=self.dtype)
+
+    def smoothness(self) -> NDArray[np.float64] | None:
+        """L_i, the Lipschitz constants of the ∇f_i, shape (m,)."""
+        return None
+
+    def projection(self) -> Callable[[Tensor], Tensor] | None:
+        """The map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
+        return None
+
+    def distance(self, x: Tensor) -> float | None:
+        """d(x, S) to the common optimal set S = ⋂ S_i, for `x` of shape (d,)."""
+        return None
+
+    def hessian_spectra(self) -> list[Spectrum] | None:
+        """Return the Hessians of the f_i where these are quadratic."""
+        return None
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Return what the problem is made of, for the record of a run."""
+        return {"problem": type(self).__name__, "num_nodes": self.num_nodes, "dim": self.dim}
+
+    def check_step_size(self, step_size: float | Sequence[float]) -> NDArray[np.float64]:
+        """Return η_i as an (m,) array, or raise `ValueError` with the value, rule and node.
+
+        Each η_i is positive and finite, and below 2/L_i where L_i is known: at 2/L_i and
+        above, local gradient descent does not converge on every L_i-smooth convex f_i.
+        """
+        etas = np.asarray(step_size, float)
+        if etas.ndim > 1 or (etas.ndim == 1 and etas.shape != (self.num_nodes,)):
+            raise ValueError(
+                f"step_size has shape {etas.shape}, expected one number or {self.num_nodes}"
+            )
+        etas = np.broadcast_to(etas, (self.num_nodes,)).copy()
+        constants = self.smoothness()
+        for node, eta in enumerate(etas):
+            if not (np.isfinite(eta) and eta > 0):
+                raise ValueError(f"step_size={eta} at node {node} must be positive and finite")
+            if constants is not None and eta * constants[node] >= 2:
+                raise ValueError(
+                    f"step_size={eta:.6g} is not below 2/L = {2 / constants[node]:.6g} at node "
+                    f"{node}: local GD need not converge there"
+                )
+        return etas
+
+
+def check_finite(array: NDArray[Any], name: str, node: int) -> None:
+    """Raise `ValueError` naming node and array where `array` holds a NaN or an infinity."""
+    bad = np.argwhere(~np.isfinite(array))
+    if bad.size:
+        where = tuple(int(k) for k in bad[0])
+        raise ValueError(
+            f"{name} of node {node} holds {array[where]} at index {where}: data must be finite"
+        )

@@ -1,0 +1,135 @@
+"""What a run recorded: one row a round, with its provenance."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from localgd.files import write_atomically
+
+_COLUMNS = ("round", "loss", "grad_norm_sq", "dist", "local_steps", "met", "seconds", "bytes", "x")
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The course of a run of Algorithm 1; row n belongs to x_n, row 0 to the start.
+
+    Row n ≥ 1 also says what round n cost, the round that led from x_{n−1} to x_n.
+    """
+
+    round: NDArray[np.int64]  # (rows,) n = 0, 1, …
+    loss: NDArray[np.float64]  # (rows,) f(x_n)
+    grad_norm_sq: NDArray[np.float64]  # (rows,) ‖∇f(x_n)‖²
+    dist: NDArray[np.float64] | None  # (rows,) d(x_n, S) where the problem knows it
+    local_steps: NDArray[np.float64]  # (rows, m) steps of each node; inf for T_i = ∞
+    met: NDArray[np.bool_] | None  # (rows, m) whether the rule's tolerance was met
+    seconds: NDArray[np.float64]  # (rows,) wall time of the round
+    bytes: NDArray[np.int64]  # (rows,) sent and received by all nodes together
+    x: NDArray[np.floating[Any]]  # (d,) the final average
+    reason: str  # why the run ended: "rounds", "stop", "frozen", "diverged" or "interrupted"
+    provenance: Mapping[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of rows, one more than the rounds done."""
+        return len(self.round)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a round, the nodes' step counts in columns `local_steps_0`, …"""
+        columns: dict[str, Any] = {
+            "round": self.round,
+            "loss": self.loss,
+            "grad_norm_sq": self.grad_norm_sq,
+        }
+        if self.dist is not None:
+            columns["dist"] = self.dist
+        for node in range(self.local_steps.shape[1]):
+            columns[f"local_steps_{node}"] = self.local_steps[:, node]
+        if self.met is not None:
+            for node in range(self.met.shape[1]):
+                columns[f"met_{node}"] = self.met[:, node]
+        return pd.DataFrame(columns | {"seconds": self.seconds, "bytes": self.bytes})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trace to `path` as compressed NumPy arrays and a JSON header.
+
+        The file appears whole or not at all: it is written beside `path` and renamed.
+        """
+        arrays = {name: getattr(self, name) for name in _COLUMNS}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        header = json.dumps({"reason": self.reason, "provenance": dict(self.provenance)})
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, header=np.array(header), **arrays)
+        write_atomically(Path(path), buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trace:
+        """Read what `save` wrote.  Raises `ValueError` for a file that is not a trace."""
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                columns: dict[str, Any] = {name: archive.get(name) for name in _COLUMNS}
+                header = json.loads(str(archive["header"]))
+        except (KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is not a saved trace: {error}") from error
+        return cls(**columns, reason=header["reason"], provenance=header["provenance"])
+
+
+class DivergenceError(ArithmeticError):
+    """A loss, gradient or iterate stopped being finite.
+
+    `round` and `node` say where, `trace` holds the rows up to the last finite average.
+    """
+
+    def __init__(self, round: int, node: int, trace: Trace) -> None:
+        super().__init__(
+            f"local GD diverged in round {round} at node {node}: a value is no longer finite; "
+            f"the trace holds {len(trace)} rows; take a smaller step_size"
+        )
+        self.round, self.node, self.trace = round, node, trace
+
+
+@dataclass
+class Recorder:
+    """Collects rows while a run goes on."""
+
+    num_nodes: int
+    provenance: Mapping[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, **row: Any) -> None:
+        """Append the row of one round."""
+        self.rows.append({"round": len(self.rows)} | row)
+
+    def trace(self, x: NDArray[np.floating[Any]], reason: str) -> Trace:
+        """Return the rows so far as a `Trace` that ends at `x` for `reason`."""
+
+        def column(name: str, dtype: Any, *shape: int) -> NDArray[Any]:
+            missing = np.zeros(shape, dtype)
+            values = [missing if row[name] is None else row[name] for row in self.rows]
+            return np.array(values, dtype).reshape(len(values), *shape)
+
+        def known(name: str) -> bool:
+            return any(row[name] is not None for row in self.rows)
+
+        return Trace(
+            round=column("round", np.int64),
+            loss=column("loss", np.float64),
+            grad_norm_sq=column("grad_norm_sq", np.float64),
+            dist=column("dist", np.float64) if known("dist") else None,
+            local_steps=column("local_steps", np.float64, self.num_nodes),
+            met=column("met", np.bool_, self.num_nodes) if known("met") else None,
+            seconds=column("seconds", np.float64),
+            bytes=column("bytes", np.int64),
+            x=x,
+            reason=reason,
+            provenance=self.provenance,
+        )

@@ -1,0 +1,86 @@
+"""What a run recorded survives a trip to the disk, and half a file does not pass for one."""
+
+import json
+
+import numpy as np
+import pytest
+
+from localgd import LeastSquares, ToOptimum, Trace, UntilStationary, run
+from localgd.files import write_atomically
+
+PROBLEM = LeastSquares([[[1.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]], [[1.0], [2.0, 3.0]])
+
+
+@pytest.mark.parametrize("local_steps", [3, UntilStationary(1e-3), ToOptimum()])
+def test_save_and_load_give_back_every_column(tmp_path, local_steps):
+    trace = run(PROBLEM, local_steps=local_steps, step_size=0.2, rounds=6)
+    trace.save(tmp_path / "runs" / "a.npz")
+    again = Trace.load(tmp_path / "runs" / "a.npz")
+    for name in (
+        "round",
+        "loss",
+        "grad_norm_sq",
+        "dist",
+        "local_steps",
+        "met",
+        "seconds",
+        "bytes",
+        "x",
+    ):
+        before, after = getattr(trace, name), getattr(again, name)
+        assert (before is None) == (after is None), name
+        if before is not None:
+            np.testing.assert_array_equal(before, after)
+            assert before.dtype == after.dtype
+    assert again.reason == trace.reason
+    assert again.provenance == trace.provenance
+
+
+def test_provenance_says_what_ran():
+    trace = run(PROBLEM, local_steps=[3, 4], step_size=0.2, rounds=1, stop=1e-9, seed=7)
+    record = json.loads(json.dumps(trace.provenance))
+    assert record["settings"] == {
+        "local_steps": "FixedSteps([3, 4])",
+        "step_size": [0.2, 0.2],
+        "rounds": 1,
+        "stop": 1e-9,
+        "seed": 7,
+    }
+    assert record["problem"]["samples"] == [1, 2]
+    assert set(record["versions"]) == {"localgd", "python", "torch", "numpy"}
+
+
+def test_to_frame_has_one_row_a_round_and_one_column_a_node():
+    frame = run(PROBLEM, local_steps=UntilStationary(1e-3), step_size=0.2, rounds=2).to_frame()
+    assert list(frame["round"]) == [0, 1, 2]
+    assert {"loss", "grad_norm_sq", "dist", "local_steps_0", "local_steps_1", "met_1"} <= set(frame)
+
+
+def test_a_file_that_is_no_trace_is_refused_by_name(tmp_path):
+    whole = tmp_path / "whole.npz"
+    run(PROBLEM, local_steps=1, step_size=0.2, rounds=1).save(whole)
+    for name, content in [
+        ("cut.npz", whole.read_bytes()[:-40]),
+        ("empty.npz", b""),
+        ("text.npz", b"round,loss\n0,1\n"),
+    ]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name} is not a saved trace"):
+            Trace.load(tmp_path / name)
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match=r"other\.npz is not a saved trace"):
+        Trace.load(tmp_path / "other.npz")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    write_atomically(path, b"old")
+
+    def full_disk(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
