@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pooch
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it asks notebooks for widgets that we do not use
+    import pooch
 
 #: Environment variable that names a directory with the data files.
 DATA_VARIABLE = "LOCALGD_DATA"
