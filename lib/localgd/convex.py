@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -13,51 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.geometry import RANK_TOL, AffineSubspace, ConvexSet, intersection
-from localgd.problem import Problem, Spectrum, check_finite
+from localgd.affine import AffineOptima
+from localgd.geometry import RANK_TOL, AffineSubspace, ConvexSet
+from localgd.problem import Spectrum, check_finite
 
 
-class _AffineOptima(Problem):
-    """A problem whose S_i are affine subspaces: projections and d(x, S) follow from them."""
-
-    @abstractmethod
-    def solution_sets(self) -> list[AffineSubspace] | None:
-        """S_1, …, S_m as affine subspaces, or None where they are not."""
-
-    def projection(self) -> Callable[[Tensor], Tensor] | None:
-        """x_i ↦ P_{S_i}(x_i) = x_i − N_iᵀN_i(x_i − p_i) for all nodes at once."""
-        return self._projection
-
-    def distance(self, x: Tensor) -> float | None:
-        """d(x, S), or None where the S_i do not meet."""
-        if self._intersection is None:
-            return None
-        return float(self._intersection.distance(x))
-
-    @cached_property
-    def _intersection(self) -> AffineSubspace | None:
-        sets = self.solution_sets()
-        return None if sets is None else intersection(sets)
-
-    @cached_property
-    def _projection(self) -> Callable[[Tensor], Tensor] | None:
-        sets = self.solution_sets()
-        if sets is None:
-            return None
-        rank = max(s.normals.shape[0] for s in sets)
-        normals = sets[0].normals.new_zeros(self.num_nodes, rank, self.dim)
-        for node, subspace in enumerate(sets):
-            normals[node, : subspace.normals.shape[0]] = subspace.normals
-        points = torch.stack([s.point for s in sets])
-
-        def project(x: Tensor) -> Tensor:
-            coordinates = torch.matmul(normals, (x - points).unsqueeze(-1))
-            return x - torch.matmul(normals.mT, coordinates).squeeze(-1)
-
-        return project
-
-
-class _LinearModel(_AffineOptima):
+class _LinearModel(AffineOptima):
     """f_i(x) = (1/n_i) Σ_j φ(⟨a_ij, x⟩ − b_ij): the data of all nodes in one padded array.
 
     Nodes may hold different numbers of samples.  Shorter ones are padded with zero rows,
@@ -245,7 +205,7 @@ class PowerLoss(_LinearModel):
         return self._least_squares_sets()
 
 
-class SquaredDistance(_AffineOptima):
+class SquaredDistance(AffineOptima):
     """f_i(x) = d(x, S_i)² for closed convex sets S_i; L_i = 2 and ∇f_i(x) = 2(x − P_{S_i}(x)).
 
     `sets`: one `Ball`, `HalfSpace` or `AffineSubspace` per node, all in the same R^d.
@@ -289,6 +249,21 @@ class SquaredDistance(_AffineOptima):
         if sets is None:
             return None
         return [Spectrum(torch.full_like(s.normals[:, 0], 2.0), s.normals) for s in sets]
+
+    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """x_i − (1 − (1 − 2η_i)^{T_i})(x_i − P_{S_i}(x_i)) for η_i ≤ 1/2: all steps on one segment.
+
+        For η_i > 1/2 a step crosses the boundary of S_i; then only affine sets have it.
+        """
+        if (etas > 0.5).any():
+            return super().closed_form(etas)
+        factors = torch.as_tensor(1.0 - 2.0 * etas)
+
+        def leap(x: Tensor, steps: Tensor) -> Tensor:
+            shrink = (1.0 - factors.to(x) ** steps)[:, None]
+            return x - shrink * (x - self._project(x))
+
+        return leap
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S) where S is given or the sets are affine, else None."""

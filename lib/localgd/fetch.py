@@ -14,6 +14,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it asks notebooks for widgets that we do not use
     import pooch
 
+pooch.get_logger().setLevel("WARNING")  # a download is no event for a chapter's page
+
 #: Environment variable that names a directory with the data files.
 DATA_VARIABLE = "LOCALGD_DATA"
 _TIMEOUT_SECONDS = 10

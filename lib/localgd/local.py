@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,14 +22,23 @@ class LocalPhase(NamedTuple):
     met: NDArray[np.bool_] | None  # (m,) whether the plan's tolerance was met
 
 
+Leap = Callable[[Tensor, Tensor], Tensor]
+
+
 def local_phase(
-    problem: Problem, x: Tensor, gradients: Tensor, etas: Tensor, plan: Plan
+    problem: Problem,
+    x: Tensor,
+    gradients: Tensor,
+    etas: Tensor,
+    plan: Plan,
+    leap: Leap | None = None,
 ) -> LocalPhase:
     """x_i ← x_i − η_i ∇f_i(x_i), as often as `plan` says for node i.
 
     `x`: the common start x_n, shape (d,); `gradients`: ∇f_i(x_n), shape (m, d), known
-    already and good for the first step; `etas`: η_i, shape (m, 1).  A node that is done
-    keeps its parameters bit for bit while the others go on.
+    already and good for the first step; `etas`: η_i, shape (m, 1); `leap`: the closed form of
+    T_i steps, where there is one.  A node that is done keeps its parameters bit for bit while
+    the others go on.
     """
     start = x.expand(problem.num_nodes, -1)
     if plan.max_steps is None:
@@ -36,7 +46,10 @@ def local_phase(
         assert project is not None  # `run` has refused such a problem
         return LocalPhase(project(start), np.full(problem.num_nodes, np.inf), None)
     if plan.grad_tol is None:
-        moved = _fixed_steps(problem, start, gradients, etas, plan.max_steps)
+        if leap is not None and plan.max_steps.max() > 1:
+            moved = leap(start, torch.tensor(plan.max_steps, device=x.device))
+        else:
+            moved = _fixed_steps(problem, start, gradients, etas, plan.max_steps)
         return LocalPhase(moved, plan.max_steps.astype(float), None)
     return _until_stationary(problem, start, gradients, etas, plan.max_steps, plan.grad_tol)
 

@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from localgd import __version__
-from localgd.local import LocalPhase, local_phase
+from localgd.local import Leap, LocalPhase, local_phase
 from localgd.problem import Problem
 from localgd.rules import RoundInfo, Rule, ToOptimum, as_rule
 from localgd.trace import DivergenceError, Recorder, Trace
+
+Engine = Literal["auto", "closed", "eager"]
 
 
 def run(
@@ -33,6 +35,7 @@ def run(
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
     seed: int = 0,
+    engine: Engine = "auto",
     progress: bool = False,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
@@ -44,7 +47,9 @@ def run(
     `Rule`.  `step_size`: η, or one η_i per node.  `rounds`: how many averages to take at
     most.  `stop`: end as soon as ‖∇f(x_n)‖² ≤ `stop`, or `stop(trace)` is true of the trace
     so far.  `device`: "auto" takes a GPU where there is one and the problem gains by it.
-    `dtype`: the problem's own unless given.  `progress`: show a bar.
+    `dtype`: the problem's own unless given.  `engine`: "closed" takes all T_i steps at once
+    where the problem has a closed form for them, "eager" takes them one by one, "auto" the first
+    where it exists; the trajectories agree to rounding.  `progress`: show a bar.
 
     Row 0 of the trace is x_0, before any communication.  A round in which no node moved
     ends the run with reason "frozen", for nothing can change after it; an interrupt
@@ -71,10 +76,10 @@ def run(
         "rounds": int(rounds),
         "stop": stop if stop is None or not callable(stop) else repr(stop),
         "seed": seed,
+        "engine": engine,
     }
-    loop = _Loop(
-        problem, rule, etas, x, Recorder(problem.num_nodes, _provenance(problem, settings, target))
-    )
+    recorder = Recorder(problem.num_nodes, _provenance(problem, settings, target))
+    loop = _Loop(problem, rule, etas, x, _leap(problem, etas, engine), recorder)
     try:
         reason = "rounds"
         for _ in tqdm(range(rounds), unit="round", disable=not progress):
@@ -120,9 +125,16 @@ class _Loop:
     """The run between rounds: x_n, what was evaluated there, and the rows so far."""
 
     def __init__(
-        self, problem: Problem, rule: Rule, etas: NDArray[np.float64], x: Tensor, recorder: Recorder
+        self,
+        problem: Problem,
+        rule: Rule,
+        etas: NDArray[np.float64],
+        x: Tensor,
+        leap: Leap | None,
+        recorder: Recorder,
     ) -> None:
-        self.problem, self.rule, self.x, self.recorder = problem, rule, x, recorder
+        self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
+        self.recorder = recorder
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
         self.traffic = 2 * problem.num_nodes * x.numel() * x.element_size()
         self.number = 0
@@ -140,7 +152,7 @@ class _Loop:
             self.number, self.view.loss, self.view.grad_norm_sq, norms, self.last_steps
         )
         plan = self.rule.plan(info, self.problem.num_nodes)
-        phase = local_phase(self.problem, self.x, self.view.gradients, self.etas, plan)
+        phase = local_phase(self.problem, self.x, self.view.gradients, self.etas, plan, self.leap)
         self._check(phase.x)
         moved = not torch.equal(phase.x, self.x.expand_as(phase.x))
         if moved:
@@ -185,6 +197,16 @@ class _Loop:
             seconds=seconds,
             bytes=0 if phase is None else self.traffic,
         )
+
+
+def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> Leap | None:
+    """Return the closed form that `engine` asks for, or say that there is none."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine={engine!r} must be one of {', '.join(get_args(Engine))}")
+    leap = None if engine == "eager" else problem.closed_form(etas)
+    if engine == "closed" and leap is None:
+        raise ValueError(f"{type(problem).__name__} has no closed form with these step sizes")
+    return leap
 
 
 def _start(problem: Problem, x0: Any, seed: int, device: torch.device) -> Tensor:

@@ -62,6 +62,14 @@ class Problem(ABC):
         """The map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
         return None
 
+    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """(x, T) ↦ x_i after T_i local steps of size η_i, where this has a closed form.
+
+        The map takes x of shape (m, d) and T of shape (m,); a round then costs the same for
+        T = 1 and T = 10⁶.
+        """
+        return None
+
     def distance(self, x: Tensor) -> float | None:
         """d(x, S) to the common optimal set S = ⋂ S_i, for `x` of shape (d,)."""
         return None

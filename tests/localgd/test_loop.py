@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from localgd import (
     AffineSubspace,
+    Ball,
     DivergenceError,
     FixedSteps,
     LeastSquares,
@@ -47,10 +48,13 @@ any_case = st.one_of(
 projectable_case = st.one_of(linear_cases(), linear_cases(consistent=False), distance_cases())
 
 
+@pytest.mark.parametrize("engine", ["auto", "eager"])
 @given(any_case, st.data())
-def test_fixed_steps_agrees_with_reference(case, data):
+def test_fixed_steps_agrees_with_reference(engine, case, data):
     steps = step_counts(case, data)
-    trace = run(case.problem, case.x0, local_steps=steps, step_size=case.etas, rounds=5)
+    trace = run(
+        case.problem, case.x0, local_steps=steps, step_size=case.etas, rounds=5, engine=engine
+    )
     assert_agrees(trace, local_gd(case.nodes, case.x0, etas=case.etas, steps=steps, rounds=5))
 
 
@@ -135,11 +139,45 @@ def test_a_frozen_round_ends_the_run_and_says_so():
     assert len(trace) < 50
 
 
+@given(linear_cases() | linear_cases(consistent=False), st.integers(2, 500))
+def test_the_closed_form_is_the_trajectory_of_the_steps(case, T):
+    settings = {"local_steps": T, "step_size": case.etas, "rounds": 4}
+    closed = run(case.problem, case.x0, engine="closed", **settings)
+    stepped = run(case.problem, case.x0, engine="eager", **settings)
+    np.testing.assert_allclose(closed.x, stepped.x, rtol=1e-9, atol=1e-9)
+    rows = min(len(closed), len(stepped))  # rounding decides in which round nothing moves
+    np.testing.assert_allclose(closed.loss[:rows], stepped.loss[:rows], rtol=1e-9, atol=1e-12)
+
+
+def test_a_round_of_a_million_steps_is_the_optimum():
+    settings = {"step_size": 0.01, "rounds": 3}
+    million = run(two_parabolas(), [9.0], local_steps=10**6, **settings)
+    optimum = run(two_parabolas(), [9.0], local_steps=ToOptimum(), **settings)
+    np.testing.assert_allclose(million.x, optimum.x, rtol=1e-14)
+    assert million.local_steps[1].tolist() == [1e6, 1e6]
+
+
+def test_a_step_across_the_boundary_has_no_closed_form():
+    ball = SquaredDistance([Ball([0.0, 0.0], 1.0)])
+    settings = {"local_steps": 3, "rounds": 1, "engine": "closed"}
+    assert run(ball, [3.0, 0.0], step_size=0.5, **settings).x.tolist() == [1.0, 0.0]
+    with pytest.raises(ValueError, match="SquaredDistance has no closed form"):
+        run(ball, [3.0, 0.0], step_size=0.6, **settings)
+    line = SquaredDistance([AffineSubspace([0.0, 0.0], [[1.0, 0.0]])])
+    assert run(line, [0.0, 1.0], step_size=0.75, **settings).x.tolist() == [0.0, -0.125]
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="engine='warp' must be one of auto, closed, eager"):
+        run(two_parabolas(), [9.0], local_steps=1, step_size=0.1, rounds=1, engine="warp")
+
+
 def test_a_node_that_is_done_keeps_its_parameters_bit_for_bit():
     problem = LeastSquares([[[1.0]], [[1.0]]], [[0.1], [0.1]])
-    both = run(problem, [0.7], local_steps=[3, 3], step_size=0.1, rounds=1).x
-    first = run(problem, [0.7], local_steps=[3, 50], step_size=0.1, rounds=1).x
-    second = run(problem, [0.7], local_steps=[50, 50], step_size=0.1, rounds=1).x
+    settings = {"step_size": 0.1, "rounds": 1, "engine": "eager"}
+    both = run(problem, [0.7], local_steps=[3, 3], **settings).x
+    first = run(problem, [0.7], local_steps=[3, 50], **settings).x
+    second = run(problem, [0.7], local_steps=[50, 50], **settings).x
     assert first[0] == (both[0] + second[0]) / 2
 
 

@@ -45,6 +45,7 @@ def test_provenance_says_what_ran():
         "rounds": 1,
         "stop": 1e-9,
         "seed": 7,
+        "engine": "auto",
     }
     assert record["problem"]["samples"] == [1, 2]
     assert set(record["versions"]) == {"localgd", "python", "torch", "numpy"}

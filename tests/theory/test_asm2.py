@@ -1,0 +1,120 @@
+"""Assumption 2: ‖∇f_i(x)‖ ≥ μ_i d(x, S_i), a gradient error bound.
+
+"Coincides with strong convexity if S_i is a singleton" is false: it is implied by it, and is
+equivalent to quadratic growth f_i − f_i* ≥ (μ/2) d² up to constants.
+"""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import assume, given, settings
+
+from localgd import LeastSquares
+from rounds import squared_norm
+from strategies import AFFINE, federations
+
+REL = 1e-10
+
+X = sp.symbols("x", real=True)
+# slope 1 between two quadratics: C¹, convex, L = 1, S = {0}
+F = sp.Piecewise(
+    (X**2 / 2, X <= 1), (X - sp.Rational(1, 2), X <= 2), ((X - 1) ** 2 / 2 + 1, True)
+)  # for x ≥ 0, and f(−x) = f(x)
+PIECES = [(piece, lo, hi) for (piece, _), lo, hi in zip(F.args, [0, 1, 2], [1, 2, 5], strict=True)]
+
+
+@pytest.mark.claim("asm2", kind="counterexample")
+def test_error_bound_with_a_single_minimiser_is_not_strong_convexity():
+    for (left, _, joint), (right, _, _) in pairwise(PIECES):
+        for order in (0, 1):  # C¹ at 1 and at 2
+            assert left.diff(X, order).subs(X, joint) == right.diff(X, order).subs(X, joint)
+    assert PIECES[0][0].diff(X).subs(X, 0) == 0  # and at 0, by symmetry
+    assert [piece.diff(X, 2) for piece, _, _ in PIECES] == [1, 0, 1]  # convex, L = 1
+    # |f'(x)| ≥ |x|/2, with equality at 2: on each piece f' − x/2 is linear, so ends suffice
+    ends = [(piece.diff(X) - X / 2).subs(X, at) for piece, lo, hi in PIECES for at in (lo, hi)]
+    assert min(ends) == 0
+    assert (PIECES[1][0].diff(X) - X / 2).subs(X, 2) == 0
+    assert (PIECES[2][0].diff(X) - X / 2).coeff(X, 1) > 0  # to infinity
+    # affine on [1, 2]: the chord is attained, no modulus of strong convexity exists
+    middle = F.subs(X, sp.Rational(3, 2))
+    assert middle == (F.subs(X, 1) + F.subs(X, 2)) / 2
+
+
+@pytest.mark.claim("asm2", kind="corrected")
+def test_quadratic_growth_with_the_same_constant():
+    # Assumption 2 and convexity give f − f* ≥ (μ/2) d²; here f ≥ x²/4.
+    for piece, lo, hi in PIECES:
+        slack = sp.expand(piece - X**2 / 4)
+        # derivative f' − x/2 ≥ 0 was shown above, so the least value is at the left end
+        assert slack.subs(X, lo) >= 0
+        assert sp.minimum(slack, X, sp.Interval(lo, hi)) >= 0
+
+
+@pytest.mark.claim("asm2", kind="symbolic")
+def test_growth_along_the_gradient_flow():
+    # D(t) = d(x(t), S_i), x' = −∇f, |D'| ≤ ‖∇f‖, so f − f* = ∫‖∇f‖² ≥ μ∫D‖∇f‖ ≥ −μ∫DD'.
+    t, mu = sp.symbols("t mu", positive=True)
+    D = sp.Function("D")(t)
+    assert sp.simplify(-mu * D * D.diff(t) + (mu * D**2 / 2).diff(t)) == 0
+
+
+@pytest.mark.claim("asm2", kind="symbolic")
+def test_strong_convexity_implies_it():
+    # ⟨∇f(x), x − x*⟩ ≥ μ‖x − x*‖² and Cauchy–Schwarz: ‖∇f‖ r ≥ μ r².
+    g, r, mu = sp.symbols("g r mu", positive=True)
+    assert sp.simplify((g * r - mu * r**2) / r - (g - mu * r)) == 0
+
+
+@pytest.mark.claim("thm3", kind="numeric")  # so that μ_i ≤ L_i, and α_i μ_i² ≤ 1 by itself
+@pytest.mark.claim("asm2", kind="numeric")
+@settings(max_examples=1000)
+@given(federations(kinds=(*AFFINE, "ball", "half-space", "box")))
+def test_holds_for_least_squares_and_squared_distances(case):
+    for node in case.nodes:
+        distance, gradient = node.distance(case.x0), node.gradient(case.x0)
+        length = np.sqrt(squared_norm(gradient))
+        assert length >= node.mu * distance * (1 - REL) - 1e-10
+        assert length <= node.L * distance * (1 + REL) + 1e-10
+        assert node.loss(case.x0) >= node.mu / 2 * distance**2 * (1 - REL) - 1e-10
+
+
+@pytest.mark.claim("asm2", kind="numeric")
+@given(federations(kinds=("quadratic",), max_nodes=2))
+def test_the_library_knows_the_constant(case):
+    nodes = [node for node in case.nodes if len(node.values)]
+    assume(nodes)
+    problem = LeastSquares([n.A for n in nodes], [n.A @ n.point for n in nodes])
+    np.testing.assert_allclose(problem.strong_convexity(), [n.mu for n in nodes], rtol=1e-9)
+    np.testing.assert_allclose(problem.smoothness(), [n.L for n in nodes], rtol=1e-12)
+
+
+# Negative controls.
+
+
+@pytest.mark.claim("asm2", kind="control")
+@given(federations(kinds=AFFINE))
+def test_with_a_larger_constant_it_fails(case):
+    for node in case.nodes:
+        if len(node.values):
+            x = case.point + node.normals[-1]
+            length = np.sqrt(squared_norm(node.gradient(x)))
+            assert length < 1.01 * node.mu * node.distance(x)
+
+
+@pytest.mark.claim("asm2", kind="control")
+def test_a_linear_tail_violates_it():
+    # Huber's loss has slope 1 for ever: at x = N, 1 ≥ μN fails for every μ > 1/N.
+    for N in (10, 10**6):
+        gradient = min(Fraction(N), Fraction(1))
+        assert gradient < Fraction(2, N) * N
+
+
+@pytest.mark.claim("asm2", kind="control")
+def test_a_quartic_violates_it():
+    # f = x⁴: |f'| = 4|x|³ < μ|x| as soon as 4x² < μ.
+    for mu in (Fraction(1), Fraction(1, 10**6)):
+        x = mu / 4
+        assert 4 * x**3 < mu * x
