@@ -2,6 +2,8 @@
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["bookrun.pytest_plugin"]
+
 settings.register_profile(
     "book",
     max_examples=100,

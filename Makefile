@@ -1,0 +1,96 @@
+# Everything a reader, an author or a researcher types. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PROFILE ?= quick
+JOBS ?=
+CHAPTER ?=
+PARAMS ?=
+CLAIM ?=
+ARGS ?=
+PORT ?= 8000
+
+# An active conda environment made from environment.yml is used as it is; otherwise .venv.
+ifeq ($(CONDA_DEFAULT_ENV),localgd)
+PYTHON := python
+STAMP :=
+else
+PYTHON := .venv/bin/python
+STAMP := .venv/.complete
+endif
+
+.PHONY: help env book chapter serve lab test check claims status fetch clean lock
+
+help: ## list what there is to type
+	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='|' read -r name text; do printf '%-11s %s\n' "$$name" "$$text"; done
+
+env: $(STAMP) ## make the environment (.venv) from requirements.lock
+
+book: $(STAMP) ## build the book: build/html/index.html [PROFILE=quick|paper] [JOBS=n]
+	@$(PYTHON) -m bookrun build --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+
+chapter: $(STAMP) ## run and render one chapter: CHAPTER=linear [PARAMS="rounds=500"] [PROFILE=…]
+	@$(if $(CHAPTER),,echo 'Which chapter? For example: make chapter CHAPTER=linear' >&2; exit 2)
+	@$(PYTHON) -m bookrun chapter $(CHAPTER) --profile $(PROFILE) --params '$(PARAMS)'
+
+serve: $(STAMP) ## serve the finished book on this machine [PORT=8000]
+	@$(PYTHON) -m bookrun serve --port $(PORT)
+
+lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks
+	@$(PYTHON) -m bookrun lab
+
+test: $(STAMP) ## run the tests [CLAIM=lem1: those of one claim] [ARGS=…]
+	@$(PYTHON) -m pytest $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)
+
+check: $(STAMP) ## format, lint, types
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+claims: $(STAMP) ## print the claims ledger with its computed verdicts
+	@$(PYTHON) -m bookrun claims --profile $(PROFILE)
+
+status: $(STAMP) ## say for each chapter whether it is fresh, and if not, why
+	@$(PYTHON) -m bookrun status --profile $(PROFILE)
+
+fetch: $(STAMP) ## bring the data that the chapters use into the cache
+	@$(PYTHON) -m bookrun fetch
+
+clean: ## remove everything generated, but not .venv
+	rm -rf build
+
+# The stamp comes last: an installation that was cut short is taken up again.
+.venv/.complete: requirements.lock pyproject.toml
+	@python=; \
+	for name in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	  if "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or newer is needed; python3 here is $$(python3 --version 2>&1 || true)." >&2; \
+	  echo "Install one (python.org, your system's packages, or conda), then type make env again." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "$$python lacks the venv module; on Debian and Ubuntu: apt install python3-venv." >&2; exit 1; \
+	fi; \
+	rm -f $@; \
+	if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  rm -rf .venv; "$$python" -m venv .venv; \
+	fi
+	@echo "Installing requirements.lock into .venv (once; some minutes, about 2 GB)"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## write requirements.lock anew from the names in pyproject.toml
+	@rm -rf build/lock && mkdir -p build
+	@$(if $(STAMP),python3,python) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[book,dev]'
+	@build/lock/bin/python -m pip freeze --all | PYTHONPATH=lib $(PYTHON) -m bookrun.lock > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+	@rm -rf build/lock

@@ -1,0 +1,163 @@
+"""The command line: ``python -m bookrun build|chapter|status|claims|fetch|serve|lab|clean``."""
+
+import argparse
+import functools
+import http.server
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from . import build, ledger, outcomes, preview
+from .chapters import QUICK, check_profile, load_all
+from .errors import BookError
+from .files import build_lock, write_if_changed
+from .freshness import reasons, record_for
+from .parameters import assignments
+from .project import Project
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out one command; what the user got wrong is a sentence on stderr and status 1."""
+    options = _parser().parse_args(arguments)
+    project = Project(Path.cwd())
+    build.settle_environment()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status: int = options.command(project, options)
+        return status
+    except BookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted: what had finished is kept.", file=sys.stderr)
+        return 130
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bookrun", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: object, summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(command=function)
+        return added
+
+    for name, function, summary in (
+        ("build", _build, "execute what is stale and build the site"),
+        ("chapter", _chapter, "execute one chapter and render its page"),
+        ("status", _status, "say for each chapter whether it is fresh, and if not, why"),
+        ("claims", _claims, "print the claims ledger"),
+    ):
+        added = command(name, function, summary)
+        added.add_argument("--profile", default=QUICK, help="quick (default) or paper")
+        if name == "build":
+            added.add_argument("--jobs", type=_jobs, help="how many chapters at once")
+        if name == "chapter":
+            added.add_argument("name", metavar="CHAPTER")
+            added.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
+    command("lab", _lab, "open the chapters in JupyterLab")
+    command("fetch", _fetch, "bring the chapters' data into the cache")
+    command("clean", _clean, "remove everything generated")
+    serve = command("serve", _serve, "serve the finished site on this machine")
+    serve.add_argument("--port", type=int, default=8000)
+    return parser
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"JOBS={text} is not a whole number from 1 on")
+    return int(text)
+
+
+def _build(project: Project, options: argparse.Namespace) -> int:
+    check_profile(options.profile)
+    print(build.book(project, options.profile, options.jobs))
+    return 0
+
+
+def _chapter(project: Project, options: argparse.Namespace) -> int:
+    check_profile(options.profile)
+    given = assignments(shlex.split(options.params))
+    print(preview.chapter(project, options.name, options.profile, given))
+    return 0
+
+
+def _status(project: Project, options: argparse.Namespace) -> int:
+    chapters = load_all(project)
+    width = max(len("claim tests"), *(len(chapter.name) for chapter in chapters))
+    for chapter in chapters:
+        values = chapter.profile(options.profile)
+        if not chapter.code:
+            state = "text only"
+        else:
+            record = record_for(project, chapter, options.profile, values)
+            state = "; ".join(reasons(project, record)) or "fresh"
+        print(f"{chapter.name:{width}}  {state}")
+    print(f"{'claim tests':{width}}  {outcomes.stale(project) or 'fresh'}")
+    return 0
+
+
+def _claims(project: Project, options: argparse.Namespace) -> int:
+    check_profile(options.profile)
+    names = [chapter.name for chapter in load_all(project) if chapter.code]
+    notebooks = {name: project.executed(options.profile, name) for name in names}
+    rows = ledger.load(project)
+    evidence = build.gather(project, notebooks)
+    print(ledger.printed(ledger.summary(rows, evidence)))
+    problems = ledger.mismatches(rows, evidence, project.shown(project.claims))
+    if problems:
+        raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))
+    return 0
+
+
+def _lab(project: Project, _options: argparse.Namespace) -> int:
+    """JupyterLab on the book, where a double click opens a chapter as a notebook."""
+    settings = project.build / "lab"
+    viewer = {"defaultViewers": {"markdown": "Jupytext Notebook"}}
+    write_if_changed(
+        settings / "labconfig" / "default_setting_overrides.json",
+        json.dumps({"@jupyterlab/docmanager-extension:plugin": viewer}),
+    )
+    paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project.root}"]
+    os.execv(sys.executable, [*start, "--LabApp.default_url=/lab/tree/book"])
+
+
+def _fetch(project: Project, _options: argparse.Namespace) -> int:
+    names = dict.fromkeys(name for chapter in load_all(project) for name in chapter.data)
+    from localgd import datasets
+
+    for name in names:
+        try:
+            datasets.prefetch(name)
+            print(f"{name}: {datasets.fingerprint(name)}")
+        except ValueError as error:
+            raise BookError(str(error)) from None
+    return 0
+
+
+def _clean(project: Project, _options: argparse.Namespace) -> int:
+    if project.build.is_dir():
+        with build_lock(project.build):
+            shutil.rmtree(project.build)
+    return 0
+
+
+def _serve(project: Project, options: argparse.Namespace) -> int:
+    if not (project.html / "index.html").is_file():
+        raise BookError("there is no site yet: make book builds it")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(project.html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
+        server.serve_forever()
+    return 0

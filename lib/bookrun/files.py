@@ -1,0 +1,108 @@
+"""Files that are either whole or not there."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .errors import BookError
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader, or a crash, sees all of it or none."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_if_changed(path: Path, content: str | bytes) -> bool:
+    """Write ``content`` unless it is there already: the time stamp then says what changed."""
+    data = content.encode() if isinstance(content, str) else content
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    write_atomic(path, data)
+    return True
+
+
+def sync_tree(source: Path, target: Path) -> None:
+    """Make ``target`` hold exactly the files of ``source``, touching only those that differ."""
+    wanted: set[Path] = set()
+    if source.is_dir():
+        wanted = {p.relative_to(source) for p in source.rglob("*") if p.is_file()}
+    for relative in sorted(wanted):
+        write_if_changed(target / relative, (source / relative).read_bytes())
+    if target.is_dir():
+        for path in sorted(target.rglob("*"), reverse=True):
+            if path.is_file() and path.relative_to(target) not in wanted:
+                path.unlink()
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 of the parts, each preceded by its length so that no two lists collide."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(f"{len(data)}:".encode())
+        total.update(data)
+    return total.hexdigest()
+
+
+def digest_files(root: Path, paths: Iterable[Path]) -> str:
+    """SHA-256 over the names, relative to ``root``, and the contents of the files."""
+    parts: list[str | bytes] = []
+    for path in sorted(paths):
+        parts += [path.relative_to(root).as_posix(), path.read_bytes()]
+    return digest(*parts)
+
+
+def swap_directory(new: Path, current: Path) -> None:
+    """Put ``new`` in the place of ``current`` by renaming; :func:`recover` mends a crash between.
+
+    A directory that is not empty cannot be renamed over, so the old one steps aside first.
+    """
+    aside = current.with_name(current.name + ".old")
+    recover(current)
+    if current.exists():
+        current.rename(aside)
+    new.rename(current)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover(current: Path) -> None:
+    """Undo a swap that was cut between its two renames, or finish one cut after them."""
+    aside = current.with_name(current.name + ".old")
+    if aside.exists() and not current.exists():
+        aside.rename(current)
+    elif aside.exists():
+        shutil.rmtree(aside)
+
+
+@contextlib.contextmanager
+def build_lock(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` for this build alone; the kernel lets go of it when we die."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BookError(
+                f"another build is running in {directory}: wait for it or stop it"
+            ) from None
+        yield

@@ -1,0 +1,125 @@
+"""Whether an executed notebook still says what its sources would say today, and if not, why."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .chapters import Chapter
+from .errors import BookError
+from .files import digest
+from .project import Project
+
+#: Where an executed notebook carries its record, among the notebook's metadata.
+RECORD = "bookrun_run"
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that a run depends on."""
+
+    chapter: str
+    profile: str
+    text: str
+    lib: str
+    lock: str
+    python: str
+    data: dict[str, str]
+    parameters: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as it is written into the notebook."""
+        return asdict(self)
+
+
+def record_for(
+    project: Project, chapter: Chapter, profile: str, values: Mapping[str, Any]
+) -> Record:
+    """What a run of this chapter would depend on now; ``values`` depart from its defaults."""
+    defaults = {name: parameter.default for name, parameter in chapter.parameters.items()}
+    return Record(
+        chapter=chapter.name,
+        profile=profile,
+        text=digest(chapter.text),
+        lib=project.lib_digest,
+        lock=project.lock_digest,
+        python=project.python,
+        data={name: _data_fingerprint(name, chapter.name) for name in chapter.data},
+        parameters={**defaults, **values},
+    )
+
+
+def _data_fingerprint(name: str, chapter: str) -> str:
+    from localgd import datasets  # imported only where a chapter has data
+
+    try:
+        return datasets.fingerprint(name)
+    except ValueError as error:
+        raise BookError(f"chapter {chapter}: its header's data: {error}") from None
+
+
+def read_notebook(path: Path) -> dict[str, Any] | None:
+    """An executed notebook as plain JSON; ``None`` where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def reasons(project: Project, now: Record) -> list[str]:
+    """Why the chapter has to be executed; empty when its result is fresh."""
+    path = project.executed(now.profile, now.chapter)
+    notebook = read_notebook(path)
+    if notebook is None:
+        why = ["never executed"]
+    else:
+        why = differences(notebook.get("metadata", {}).get(RECORD) or {}, now.to_dict())
+    failed = project.failed(now.chapter)
+    if why and failed.is_file():
+        why.append(f"last run failed: see {project.shown(failed)}")
+    return why
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed between two records, component by component, in words."""
+    if set(then) - {"seconds", "executed"} != set(now):
+        return ["its record is incomplete"]
+    why = []
+    if then["text"] != now["text"]:
+        why.append("its text changed")
+    if then["lib"] != now["lib"]:
+        why.append("lib/ changed")
+    if then["lock"] != now["lock"]:
+        why.append("requirements.lock changed")
+    if then["python"] != now["python"]:
+        why.append(f"Python changed: {then['python']} → {now['python']}")
+    names = sorted({*then["data"], *now["data"]})
+    changed = [name for name in names if then["data"].get(name) != now["data"].get(name)]
+    if changed:
+        why.append(f"data: {', '.join(changed)} changed")
+    old, new = then["parameters"], now["parameters"]
+    shown = [
+        f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
+        for name in sorted({*old, *new})
+        if (name in old) != (name in new) or old[name] != new[name]
+    ]
+    if shown:
+        why.append(f"parameters changed: {', '.join(shown)}")
+    if then["chapter"] != now["chapter"] or then["profile"] != now["profile"]:
+        why.append(f"it is the result of {then['chapter']}, profile {then['profile']}")
+    return why
+
+
+def forget_strays(project: Project) -> None:
+    """Remove results of chapters that the table of contents no longer names."""
+    for directory in (project.build / "executed").glob("*"):
+        for path in directory.glob("*.ipynb"):
+            if path.stem not in project.toc:
+                path.unlink()
+    for path in (project.build / "failed").glob("*.ipynb"):
+        if path.stem not in project.toc:
+            path.unlink()
+    shutil.rmtree(project.build / "tmp", ignore_errors=True)
