@@ -48,6 +48,7 @@ any_case = st.one_of(
 projectable_case = st.one_of(linear_cases(), linear_cases(consistent=False), distance_cases())
 
 
+@pytest.mark.claim("alg1", kind="numeric")
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 @given(any_case, st.data())
 def test_fixed_steps_agrees_with_reference(engine, case, data):
@@ -58,6 +59,7 @@ def test_fixed_steps_agrees_with_reference(engine, case, data):
     assert_agrees(trace, local_gd(case.nodes, case.x0, etas=case.etas, steps=steps, rounds=5))
 
 
+@pytest.mark.claim("alg1", kind="numeric")
 @given(projectable_case)
 def test_to_optimum_agrees_with_reference(case):
     trace = run(case.problem, case.x0, local_steps=ToOptimum(), step_size=case.etas, rounds=5)
@@ -65,6 +67,7 @@ def test_to_optimum_agrees_with_reference(case):
     assert_agrees(trace, local_gd(case.nodes, case.x0, etas=case.etas, steps=infinite, rounds=5))
 
 
+@pytest.mark.claim("alg1", kind="numeric")
 @given(any_case)
 def test_until_stationary_agrees_with_reference(case):
     rule = UntilStationary(1e-3, max_steps=60)
@@ -89,6 +92,7 @@ def two_parabolas() -> LeastSquares:
     return LeastSquares([[[1.0]], [[2.0]]], [[1.0], [6.0]])
 
 
+@pytest.mark.claim("alg1", kind="numeric")
 def test_unequal_steps_known_answer():
     # η = (1/4, 1/16): each step halves the distance to the node's own minimum.
     # x = 9 → node 1, T = 3: 9 → 5 → 3 → 2;  node 2, T = 1: 9 → 6;  average 4
