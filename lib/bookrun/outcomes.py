@@ -2,16 +2,20 @@
 
 import json
 
+from .files import digest
 from .project import Project
 
 
 def stamp(project: Project) -> dict[str, str]:
     """What the outcome of the tests depends on."""
+    from localgd import datasets  # costs a third of a second: only where it is needed
+
     return {
         "lib": project.lib_digest,
         "tests": project.tests_digest,
         "lock": project.lock_digest,
         "python": project.python,
+        "data": digest(*(f"{name} {datasets.fingerprint(name)}" for name in datasets.names())),
     }
 
 

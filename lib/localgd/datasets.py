@@ -104,6 +104,11 @@ def colon_cancer(source: Literal["auto", "real", "stand-in"] = "auto") -> Datase
     )
 
 
+def names() -> tuple[str, ...]:
+    """Return the data sets there are."""
+    return tuple(sorted(_FILES))
+
+
 def fingerprint(name: str) -> str:
     """Return what a chapter that uses data set `name` would run on, without the network.
 
@@ -128,7 +133,7 @@ def prefetch(name: str) -> None:
 
 def _files(name: str) -> tuple[Remote, ...]:
     if name not in _FILES:
-        raise ValueError(f"{name!r} is not a data set; known are {', '.join(sorted(_FILES))}")
+        raise ValueError(f"{name!r} is not a data set; known are {', '.join(names())}")
     return _FILES[name]
 
 

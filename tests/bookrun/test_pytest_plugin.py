@@ -107,4 +107,4 @@ def test_a_wrong_mark_is_an_error(project: Project, mark: str) -> None:
 def test_evidence_is_json_that_a_person_can_read(project: Project) -> None:
     recorded(project, "-m", "claim")
     content = json.loads(project.test_evidence.read_text())
-    assert set(content["stamp"]) == {"lib", "tests", "lock", "python"}
+    assert set(content["stamp"]) == {"lib", "tests", "lock", "python", "data"}
