@@ -1,6 +1,7 @@
 """Whether an executed notebook still says what its sources would say today, and if not, why."""
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -42,13 +43,20 @@ def record_for(
     return Record(
         chapter=chapter.name,
         profile=profile,
-        text=digest(chapter.text),
+        text=digest(chapter.text + _inlined(project, chapter)),
         lib=project.lib_digest,
         lock=project.lock_digest,
         python=project.python,
         data={name: _data_fingerprint(name, chapter.name) for name in chapter.data},
         parameters={**defaults, **values},
     )
+
+
+def _inlined(project: Project, chapter: Chapter) -> str:
+    """What the chapter reads from book/assets by name: a script that it inlines, say."""
+    names = sorted(set(re.findall(r'"(assets/[\w./-]+)"', chapter.text)))
+    paths = [project.book / name for name in names]
+    return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
 
 
 def _data_fingerprint(name: str, chapter: str) -> str:
