@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localgd.geometry import AffineSubspace, Ball, HalfSpace
     from localgd.loop import run
     from localgd.problem import Problem
+    from localgd.quasiconvex import SaturatedDistance
     from localgd.rules import FixedSteps, Plan, RoundInfo, Rule, ToOptimum, UntilStationary
     from localgd.trace import DivergenceError, Trace
 
@@ -31,6 +32,7 @@ _HOMES = {
     "Problem": "problem",
     "RoundInfo": "rules",
     "Rule": "rules",
+    "SaturatedDistance": "quasiconvex",
     "SquaredDistance": "convex",
     "ToOptimum": "rules",
     "Trace": "trace",
@@ -51,6 +53,7 @@ __all__ = [
     "Problem",
     "RoundInfo",
     "Rule",
+    "SaturatedDistance",
     "SquaredDistance",
     "ToOptimum",
     "Trace",

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from localgd.problem import Problem
-
 #: Singular values below this fraction of the largest count as zero.
 RANK_TOL = 1e-10
 #: A stacked system counts as consistent below this residual, relative to its right side.
@@ -115,7 +113,7 @@ class AffineSubspace(ConvexSet):
         self.dim = self.point.shape[0]
         rows = _matrix("directions", directions, self.dim, self.point)
         _, values, vectors = torch.linalg.svd(rows, full_matrices=True)
-        self.normals = vectors[_rank(values) :]
+        self.normals = vectors[rank_of(values) :]
 
     @classmethod
     def from_normals(cls, point: Any, normals: Any) -> AffineSubspace:
@@ -125,7 +123,7 @@ class AffineSubspace(ConvexSet):
         subspace.dim = subspace.point.shape[0]
         rows = _matrix("normals", normals, subspace.dim, subspace.point)
         _, values, vectors = torch.linalg.svd(rows, full_matrices=False)
-        subspace.normals = vectors[: _rank(values)]
+        subspace.normals = vectors[: rank_of(values)]
         return subspace
 
     @classmethod
@@ -189,43 +187,10 @@ def sigma_min(sets: Sequence[AffineSubspace]) -> float:
     if stacked.shape[0] == 0:
         raise ValueError("every set is the whole space: Q = 0 has no non-zero eigenvalue")
     values = torch.linalg.svdvals(stacked)
-    return float(values[_rank(values) - 1] ** 2)
+    return float(values[rank_of(values) - 1] ** 2)
 
 
-def contraction_factor(
-    problem: Problem, local_steps: float | Sequence[float], step_size: float | Sequence[float]
-) -> float:
-    """ρ = spectral radius of the round map M = (1/m) Σ (I − η_i H_i)^{T_i} off its fixed points.
-
-    For quadratic f_i with Hessians H_i and a common minimiser, one round of Algorithm 1
-    multiplies x − P_S(x) by M, so ρ is the exact worst-case factor per round.  It is
-    computed in the joint row space of the H_i (dimension Σ rank H_i at most), never by a
-    d×d matrix.  `local_steps`: T_i ≥ 1 or `math.inf`, one for all nodes or one each;
-    `step_size`: η_i in (0, 2/L_i), likewise.
-
-    Raises `ValueError` for a problem that is not quadratic and for η_i or T_i out of range.
-    """
-    spectra = problem.hessian_spectra()
-    if spectra is None:
-        raise ValueError(f"{type(problem).__name__} is not quadratic: no exact factor exists")
-    steps = np.broadcast_to(np.asarray(local_steps, float), (problem.num_nodes,))
-    if not (steps >= 1).all():
-        raise ValueError(f"local_steps={local_steps} must be ≥ 1")
-    etas = problem.check_step_size(step_size)
-    stacked = torch.cat([s.vectors for s in spectra])
-    _, values, vectors = torch.linalg.svd(stacked, full_matrices=False)
-    basis = vectors[: _rank(values)]
-    decrease = torch.zeros(basis.shape[0], basis.shape[0], dtype=basis.dtype)
-    for spectrum, eta, T in zip(spectra, etas, steps, strict=True):
-        shrink = 1.0 - (1.0 - eta * spectrum.values) ** T
-        reduced = spectrum.vectors @ basis.mT
-        decrease += (reduced.mT * shrink) @ reduced / problem.num_nodes
-    if decrease.shape[0] == 0:
-        return 0.0
-    return float((1.0 - torch.linalg.eigvalsh(decrease)).abs().max())
-
-
-def _rank(values: Tensor) -> int:
+def rank_of(values: Tensor) -> int:
     """Count the singular values (descending) that are above the rank tolerance."""
     if values.numel() == 0:
         return 0
