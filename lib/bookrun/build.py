@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import assemble, ledger, outcomes, site
+from . import assemble, claims, ledger, outcomes, site
 from .chapters import Chapter, load_all
 from .crew import Ended, Job, run_jobs
 from .display import PIPELINE
@@ -22,6 +22,7 @@ from .freshness import (
     reasons,
     record_for,
 )  # fmt: skip
+from .matching import mismatches
 from .project import Project, cores
 from .worker import Account, Order
 
@@ -50,8 +51,8 @@ def book(project: Project, profile: str, jobs: int | None) -> Path:
         run_steps(project, steps, jobs, with_tests=bool(tests_why))
         notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         evidence = gather(project, notebooks)
-        rows = ledger.load(project)
-        problems = ledger.mismatches(rows, evidence, project.shown(project.claims))
+        rows = claims.load(project)
+        problems = mismatches(rows, evidence, project.shown(project.claims))
         if problems:
             raise BookError("\n".join(["the ledger and the book do not match:", *problems]))
         table = {**ledger.summary(rows, evidence), "preview": False}

@@ -36,7 +36,7 @@ def check(
 
     ``claim`` is the id of a row of the ledger. A number needs a bound, ``low`` or ``high`` or
     both, inclusive; a bool must be true. ``kind`` says what passing means for the claim (see
-    :mod:`bookrun.ledger`), ``cases`` how many cases stand behind the value. A value that rests on
+    :mod:`bookrun.verdicts`), ``cases`` how many cases stand behind the value. A value that rests on
     stand-in data (``source``) is shown and recorded as not checked: it can neither pass nor fail.
 
     Raises ``CheckFailed`` for a value outside its bounds and for NaN, ``ValueError`` for a check

@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from . import build, ledger, outcomes, preview
+from . import build, claims, ledger, outcomes, preview
 from .chapters import QUICK, check_profile, load_all
 from .errors import BookError
 from .files import build_lock, write_if_changed
 from .freshness import reasons, record_for
+from .matching import mismatches
 from .parameters import assignments
 from .project import Project
 
@@ -110,10 +111,10 @@ def _claims(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
     names = [chapter.name for chapter in load_all(project) if chapter.code]
     notebooks = {name: project.executed(options.profile, name) for name in names}
-    rows = ledger.load(project)
+    rows = claims.load(project)
     evidence = build.gather(project, notebooks)
     print(ledger.printed(ledger.summary(rows, evidence)))
-    problems = ledger.mismatches(rows, evidence, project.shown(project.claims))
+    problems = mismatches(rows, evidence, project.shown(project.claims))
     if problems:
         raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))
     return 0

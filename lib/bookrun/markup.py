@@ -18,6 +18,11 @@ def inline(text: str) -> str:
     )
 
 
+def plain(text: str) -> str:
+    """``text`` for a tooltip or a screen reader, which set no mathematics: without its marks."""
+    return re.sub(r"[$`\\]", "", text)
+
+
 def number(value: Any) -> str:
     """A value as people read it: six digits, whole numbers whole, a true minus sign."""
     if isinstance(value, bool):

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from . import assemble, ledger, pagecheck, site
+from . import assemble, claims, ledger, pagecheck, site
 from .build import Step, gather, run_steps
 from .chapters import load_all, pick
 from .errors import BookError
@@ -36,7 +36,7 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
         notebooks = {c.name: project.executed(profile, c.name) for c in load_all(project) if c.code}
         if wanted.code:
             notebooks[wanted.name] = output
-        summary = ledger.summary(ledger.load(project), gather(project, notebooks))
+        summary = ledger.summary(claims.load(project), gather(project, notebooks))
         mine = {wanted.name: output} if wanted.code else {}
         table = {**summary, "preview": True}
         site.lay_out(home / "src", assemble.sources(project, [wanted], mine, table))

@@ -37,6 +37,7 @@ import sys, warnings
 from matplotlib import pyplot as plt
 from bookrun import check, figure
 check("lem1", "twice", 2 * number, 6, 6)
+check("lem1", "not thrice", 3 * number != 6, kind="control")
 print("noise", file=sys.stderr)
 fig, axes = plt.subplots()
 figure(fig, label="fig-one", caption=f"For {number}, $x^2$.", alt="empty axes")"""
@@ -207,8 +208,9 @@ def test_failing_chapters_are_named_and_the_others_finish(good_site: Project) ->
     [
         (CLAIMS.replace("lem-1", "lem-9"), "ledger row lem1: the book has no label lem-9"),
         (CLAIMS.replace("id: lem1", "id: lem2"), "claim lem1 is no row of book/claims.yaml"),
+        (CLAIMS.replace("checks: [one]", "checks: []"), "lem1 does not name one among its checks"),
     ],
-    ids=["label", "claim"],
+    ids=["label", "claim", "undeclared"],
 )
 def test_a_ledger_that_does_not_match_the_book_fails_the_build(
     good_site: Project, claims: str, complaint: str

@@ -6,8 +6,8 @@ The best one is found as
     1/c = min { g(x) : x ∈ S^⊥, ‖x‖ = 1 },    g(x) = (1/m) Σ ‖Π_i x‖,
 
 where S^⊥ is the complement of the direction space of S and Π_i projects onto that of S_i.
-The problem is not convex.  A point gives a lower bound of c, and `localgd.geometry.separation_bound`
-an upper bound; both are reported.
+The problem is not convex.  A point gives a lower bound of c, and the sibling module
+`separation_bound` an upper bound; both are reported.
 """
 
 from __future__ import annotations

@@ -1,0 +1,105 @@
+"""Sphinx extension: the claims ledger in the pages.
+
+=============================  ====================================================================
+``{verdict}`lem1` ``           the badge of a row, and the command that makes its evidence again;
+                               one stands beside each statement
+``{badge}`lem1` ``             the badge alone, for running text
+``{verdict-counts}`all` ``     how many rows have each verdict (``proved``: how many have this one)
+``{ledger}``                   the table of all rows, where the badges lead
+``{claims-graph}``             which statement rests on which
+``{errata}``                   the corrections, each with its counterexample
+=============================  ====================================================================
+
+All are filled in from ``ledger.json`` in the source directory when pages are written, so a new
+verdict needs no new reading of the chapters.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx_proof.nodes import proof_node
+
+from . import badges, errata, graph, table
+from .places import Links, forget, ledger, position, shown_on
+
+_PARTS = (
+    (table.LedgerTable, table.render),
+    (graph.ClaimsGraph, graph.render),
+    (errata.Errata, errata.render),
+)
+
+logger = logging.getLogger(__name__)
+
+
+def _note_verdicts(app: Sphinx, config: Any) -> None:
+    """Make the verdicts part of the configuration: when they change, every page is rewritten."""
+    content = json.dumps(ledger(app), sort_keys=True)
+    config.bookrun_verdicts = hashlib.sha256(content.encode()).hexdigest()
+
+
+def _forget_page(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    forget(env, docname)
+
+
+def _check_places(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Warn of rows without their place in the book, also when no page but the ledger changed."""
+    found = ledger(app)
+    if found["preview"]:
+        return []
+    for row in found["rows"]:
+        claim, label = row["id"], row["label"]
+        if label and position(env, label) is None:
+            logger.warning("ledger row %s: the book has no label %s", claim, label)
+        elif label and not shown_on(env, f"verdict {claim}"):
+            logger.warning(
+                "ledger row %s: no page has {verdict}`%s` beside the statement", claim, claim
+            )
+    if any(row["erratum"] for row in found["rows"]) and not shown_on(env, "errata"):
+        logger.warning("the ledger has errata, but no page has the {errata} directive")
+    return []
+
+
+def _fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    found = ledger(app)
+    links = Links(app, docname)
+    badges.fill_in(doctree, found, links)
+    for kind, render in _PARTS:
+        for place in list(doctree.findall(kind)):
+            place.replace_self(nodes.raw("", render(found["rows"], links), format="html"))
+    for proof in doctree.findall(proof_node):
+        _set_off_opening(proof)
+
+
+def _set_off_opening(proof: nodes.Element) -> None:
+    """Set the opening "Proof." in italics, as the theme leaves it plain text."""
+    first = next((text for text in proof.findall(nodes.Text) if text.strip()), None)
+    if first is None or not first.startswith("Proof. "):
+        return
+    parent, rest = first.parent, first.removeprefix("Proof. ")
+    index = parent.index(first)
+    opening = nodes.emphasis("", "Proof.", classes=["bookrun-proof"])
+    parent[index : index + 1] = [opening, nodes.Text(" " + rest)]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_config_value("bookrun_verdicts", "", "html")
+    app.set_html_assets_policy("always")  # tables and checks may be a page's only mathematics
+    for node in (badges.VerdictBadge, badges.VerdictCounts, *(kind for kind, _ in _PARTS)):
+        app.add_node(node)
+    app.add_role("verdict", badges.VerdictRole())
+    app.add_role("badge", badges.BadgeRole())
+    app.add_role("verdict-counts", badges.CountsRole())
+    app.add_directive("ledger", table.LedgerDirective)
+    app.add_directive("claims-graph", graph.ClaimsGraphDirective)
+    app.add_directive("errata", errata.ErrataDirective)
+    app.connect("config-inited", _note_verdicts)
+    app.connect("env-purge-doc", _forget_page)
+    app.connect("env-updated", _check_places)
+    app.connect("doctree-resolved", _fill_in)
+    return {"version": "2", "parallel_read_safe": False, "parallel_write_safe": True}

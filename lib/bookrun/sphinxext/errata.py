@@ -1,0 +1,58 @@
+"""The ``{errata}`` directive: what the paper prints, where it fails, and what is true."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from ..markup import inline
+from .badges import badge, command
+from .places import Links, link, note
+
+_PARTS = {
+    "printed": "Printed",
+    "counterexample": "Smallest counterexample",
+    "corrected": "Corrected",
+    "survives": "What survives",
+}
+
+
+class Errata(nodes.General, nodes.Element):
+    """Stands for the errata."""
+
+
+class ErrataDirective(SphinxDirective):
+    """A section for each row with an erratum."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave the place of the errata."""
+        note(self.env, "errata")
+        return [Errata()]
+
+
+def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
+    """The errata as HTML, in the order of the ledger."""
+    found = [_section(row, links) for row in rows if row["erratum"]]
+    return "".join(found) or '<p class="bookrun-note">There are none.</p>'
+
+
+def _section(row: dict[str, Any], links: Links) -> str:
+    anchor = f"erratum-{html.escape(row['id'])}"
+    parts = "".join(
+        f"<dt>{name}</dt><dd>{inline(row['erratum'][key])}</dd>"
+        for key, name in _PARTS.items()
+        if key in row["erratum"]
+    )
+    statement = links.statement(row["label"])
+    where = [link(statement, "the statement")] if statement else []
+    where += [link(links.row(row["id"]), "its row in the ledger")] if links.row(row["id"]) else []
+    see = f'<p class="bookrun-note">See {" and ".join(where)}.</p>' if where else ""
+    return (
+        f'<section class="bookrun-erratum" id="{anchor}">'
+        f'<h3>{inline(row["place"])}<a class="headerlink" href="#{anchor}" '
+        f'title="Link to this erratum">#</a></h3>'
+        f'<p class="bookrun-verdict bookrun-opens">{badge(row, links)} {command(row)}</p>'
+        f"<dl>{parts}</dl>{see}</section>"
+    )
