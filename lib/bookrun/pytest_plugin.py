@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
+from .claims import load as load_claims
 from .evidence import Kind
 from .files import write_atomic
 from .outcomes import stamp
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Note each test's claims on it, and keep those of the claims asked for."""
     wanted = set(config.getoption("--claim"))
+    _refuse_unknown(wanted, Project(Path(config.rootpath)))
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
@@ -51,6 +53,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def _refuse_unknown(wanted: set[str], project: Project) -> None:
+    """Say so when a claim that is asked for is no row of the ledger."""
+    if not wanted or not project.claims.is_file():
+        return
+    known = [row.id for row in load_claims(project)]
+    for name in sorted(wanted.difference(known)):
+        raise pytest.UsageError(f"CLAIM={name} is no row of the ledger; it has: {', '.join(known)}")
 
 
 def _claim(mark: pytest.Mark, item: pytest.Item) -> dict[str, str]:

@@ -83,6 +83,17 @@ class Trace:
         return cls(**columns, reason=header["reason"], provenance=header["provenance"])
 
 
+def first_row(reached: Any) -> int:
+    """min { n : reached[n] }, the round in which a condition first holds; `reached`: (rows,) bool.
+
+    Raises `ValueError` where it holds in no row, for then there is no such round.
+    """
+    rows = np.flatnonzero(np.asarray(reached))
+    if rows.size == 0:
+        raise ValueError(f"the condition holds in none of the {len(reached)} rows")
+    return int(rows[0])
+
+
 class DivergenceError(ArithmeticError):
     """A loss, gradient or iterate stopped being finite.
 

@@ -89,8 +89,16 @@ def test_a_run_that_did_not_finish_leaves_no_evidence(project: Project) -> None:
 
 
 def test_one_claims_tests_can_be_run_alone(project: Project) -> None:
+    project.claims.write_text("- {id: thm2, place: Theorem 2, statement: It vanishes.}\n")
     result = run(project, "--claim", "thm2")
     assert "1 passed, 4 deselected" in result.stdout
+
+
+def test_a_claim_that_is_no_row_is_refused(project: Project) -> None:
+    project.claims.write_text("- {id: lem1, place: Lemma 1, statement: It decreases.}\n")
+    result = run(project, "--claim", "lem7")
+    assert result.returncode == 4
+    assert "CLAIM=lem7 is no row of the ledger; it has: lem1" in result.stderr + result.stdout
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,14 @@ def test_factor_is_attained_by_its_eigenvector(case, T):
         assert contraction_factor(problem, T, case.etas) == pytest.approx(expected, abs=1e-9)
 
 
+def test_factor_takes_the_steps_of_each_node():
+    # Orthogonal axes in the plane: M = diag(1 + (1 − η₁L)^{T₁}, 1 + (1 − η₂L)^{T₂})/2, L = 2.
+    problem = SquaredDistance(lines(0.0, math.pi / 2))
+    factor = contraction_factor(problem, [3, 1], [0.25, 0.1])
+    assert factor == pytest.approx((1 + max(0.5**3, 0.8)) / 2)
+    assert contraction_factor(problem, [1, 9], [0.1, 0.25]) == pytest.approx((1 + 0.8) / 2)
+
+
 def test_factor_of_a_problem_without_curvature_is_zero():
     assert contraction_factor(LeastSquares([[[0.0]]], [[1.0]]), 1, 0.1) == 0.0
 

@@ -127,6 +127,21 @@ def test_until_stationary_reports_who_met_the_tolerance():
     assert trace.met.tolist() == [[False, False], [True, False]]
 
 
+def test_a_node_at_the_tolerance_takes_no_step():
+    parabola = LeastSquares([[[1.0]]], [[0.0]])  # ‖∇f‖² = 4x²
+    settings = {"step_size": 0.25, "rounds": 1}
+    at = run(parabola, [1.0], local_steps=UntilStationary(4.0), **settings)
+    assert (at.reason, at.local_steps[1].tolist(), at.met[1].tolist()) == ("frozen", [0], [True])
+    below = run(parabola, [1.0], local_steps=UntilStationary(np.nextafter(4.0, 0.0)), **settings)
+    assert below.local_steps[1].tolist() == [1]
+
+
+def test_stop_is_met_where_the_residual_equals_it():
+    parabola = LeastSquares([[[1.0]]], [[0.0]])
+    trace = run(parabola, [1.0], local_steps=1, step_size=0.25, rounds=5, stop=4.0)
+    assert (trace.reason, len(trace)) == ("stop", 1)
+
+
 def test_a_frozen_round_ends_the_run_and_says_so():
     trace = run(
         LeastSquares([[[1.0]], [[2.0]]], [[1.0], [2.0]]),

@@ -124,6 +124,16 @@ def test_the_whole_space_only_dilutes(wholes):
         assert found.c == pytest.approx(alone * (len(proper) + wholes) / len(proper), rel=1e-9)
 
 
+@pytest.mark.parametrize("max_boxes", [0, 100])
+@pytest.mark.parametrize("wholes", [1, 3])
+def test_the_whole_space_dilutes_the_certificate_as_well(wholes, max_boxes):
+    cone, space = cone_lines(4, 0.4), AffineSubspace([0.0] * 3, np.eye(3))
+    alone = separation_constant(cone, max_boxes=max_boxes)
+    found = separation_constant([*cone, *[space] * wholes], max_boxes=max_boxes)
+    assert found.c == pytest.approx(alone.c * (4 + wholes) / 4, rel=1e-9)
+    assert found.upper == pytest.approx(alone.upper * (4 + wholes) / 4, rel=1e-6)
+
+
 @given(families(num_nodes=(2, 2)))
 def test_two_subspaces_by_their_principal_angles(sets):
     # The angle by SciPy's independent route; an angle is counted where it is not zero.

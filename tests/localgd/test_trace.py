@@ -7,6 +7,7 @@ import pytest
 
 from localgd import LeastSquares, ToOptimum, Trace, UntilStationary, run
 from localgd.files import write_atomically
+from localgd.trace import first_row
 
 PROBLEM = LeastSquares([[[1.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]]], [[1.0], [2.0, 3.0]])
 
@@ -85,3 +86,10 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_first_row_is_the_first_and_its_absence_an_error():
+    assert first_row([False, True, True]) == 1
+    assert first_row(np.array([3.0, 2.0]) > 2.5) == 0
+    with pytest.raises(ValueError, match="holds in none of the 2 rows"):
+        first_row([False, False])
