@@ -26,21 +26,6 @@ def write_if_changed(path: Path, content: str | bytes) -> bool:
     return True
 
 
-def sync_tree(source: Path, target: Path) -> None:
-    """Make ``target`` hold exactly the files of ``source``, touching only those that differ."""
-    wanted: set[Path] = set()
-    if source.is_dir():
-        wanted = {p.relative_to(source) for p in source.rglob("*") if p.is_file()}
-    for relative in sorted(wanted):
-        write_if_changed(target / relative, (source / relative).read_bytes())
-    if target.is_dir():
-        for path in sorted(target.rglob("*"), reverse=True):
-            if path.is_file() and path.relative_to(target) not in wanted:
-                path.unlink()
-            elif path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-
-
 def digest(*parts: str | bytes) -> str:
     """SHA-256 of the parts, each preceded by its length so that no two lists collide."""
     total = hashlib.sha256()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from localgd.geometry import AffineSubspace, intersection
 from localgd.problem import Problem
@@ -34,20 +35,10 @@ class AffineOptima(Problem):
         spectra, sets = self.hessian_spectra(), self.solution_sets()
         if spectra is None or sets is None:
             return None
-        rank = max(len(s.values) for s in spectra)
-        vectors = spectra[0].vectors.new_zeros(self.num_nodes, rank, self.dim)
-        factors = spectra[0].values.new_ones(self.num_nodes, rank)
-        for node, spectrum in enumerate(spectra):
-            vectors[node, : len(spectrum.values)] = spectrum.vectors
-            factors[node, : len(spectrum.values)] = 1.0 - etas[node] * spectrum.values
-        points = torch.stack([s.point for s in sets])
-
-        def leap(x: Tensor, steps: Tensor) -> Tensor:
-            shrink = 1.0 - factors ** steps[:, None]
-            coordinates = torch.matmul(vectors, (x - points).unsqueeze(-1))
-            return x - torch.matmul(vectors.mT, shrink.unsqueeze(-1) * coordinates).squeeze(-1)
-
-        return leap
+        eigenvalues = pad_sequence([s.values for s in spectra], batch_first=True)
+        factors = 1.0 - torch.as_tensor(etas).to(eigenvalues)[:, None] * eigenvalues
+        move = _towards([s.vectors for s in spectra], sets)
+        return lambda x, steps: move(x, 1.0 - factors ** steps[:, None])
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S), or None where the S_i do not meet."""
@@ -65,14 +56,23 @@ class AffineOptima(Problem):
         sets = self.solution_sets()
         if sets is None:
             return None
-        rank = max(s.normals.shape[0] for s in sets)
-        normals = sets[0].normals.new_zeros(self.num_nodes, rank, self.dim)
-        for node, subspace in enumerate(sets):
-            normals[node, : subspace.normals.shape[0]] = subspace.normals
-        points = torch.stack([s.point for s in sets])
+        move = _towards([s.normals for s in sets], sets)
+        everything = sets[0].point.new_ones(())
+        return lambda x: move(x, everything)
 
-        def project(x: Tensor) -> Tensor:
-            coordinates = torch.matmul(normals, (x - points).unsqueeze(-1))
-            return x - torch.matmul(normals.mT, coordinates).squeeze(-1)
 
-        return project
+def _towards(
+    bases: Sequence[Tensor], sets: Sequence[AffineSubspace]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """(x, w) ↦ x_i − V_iᵀ diag(w_i) V_i(x_i − p_i), p_i in S_i: all the way to S_i where w = 1.
+
+    `bases`: V_i of shape (r_i, d); `w`: (m, max r_i), or anything that broadcasts to it.
+    """
+    rows = pad_sequence(list(bases), batch_first=True)
+    points = torch.stack([s.point for s in sets])
+
+    def move(x: Tensor, weights: Tensor) -> Tensor:
+        coordinates = torch.matmul(rows, (x - points).unsqueeze(-1)).squeeze(-1)
+        return x - torch.matmul(rows.mT, (weights * coordinates).unsqueeze(-1)).squeeze(-1)
+
+    return move
