@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from localgd.checkpoint import Checkpoint
     from localgd.convex import LeastSquares, PowerLoss, SquaredDistance
     from localgd.geometry import AffineSubspace, Ball, HalfSpace
     from localgd.loop import run
+    from localgd.network_problem import NetworkProblem
     from localgd.problem import Problem
     from localgd.quasiconvex import SaturatedDistance
     from localgd.rules import FixedSteps, Plan, RoundInfo, Rule, ToOptimum, UntilStationary
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "AffineSubspace": "geometry",
     "Ball": "geometry",
+    "Checkpoint": "checkpoint",
     "DivergenceError": "trace",
     "FixedSteps": "rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
+    "NetworkProblem": "network_problem",
     "Plan": "rules",
     "PowerLoss": "convex",
     "Problem": "problem",
@@ -44,10 +48,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
     "Ball",
+    "Checkpoint",
     "DivergenceError",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
+    "NetworkProblem",
     "Plan",
     "PowerLoss",
     "Problem",

@@ -1,8 +1,9 @@
-"""The local phase of a round: every node takes its steps, all nodes at once."""
+"""The local phase of a round: every node takes its steps, chunk after chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from localgd.engine import Bound, Evaluator
 from localgd.problem import Problem
 from localgd.rules import Plan
+from localgd.walk import Position, Walk
+
+Leap = Callable[[Tensor, Tensor], Tensor]
 
 
 class LocalPhase(NamedTuple):
@@ -22,69 +27,72 @@ class LocalPhase(NamedTuple):
     met: NDArray[np.bool_] | None  # (m,) whether the plan's tolerance was met
 
 
-Leap = Callable[[Tensor, Tensor], Tensor]
+class Within(NamedTuple):
+    """A place within a local phase from which it can be taken up again."""
+
+    ends: Position  # of the chunks that are done, (m, …); the other rows mean nothing
+    chunk: int  # the chunk that is on its way
+    at: Position | None  # where it is
 
 
 def local_phase(
     problem: Problem,
+    evaluator: Evaluator,
+    bound: Sequence[Bound],
     x: Tensor,
     gradients: Tensor,
     etas: Tensor,
     plan: Plan,
     leap: Leap | None = None,
+    *,
+    within: Within | None = None,
+    pause: Callable[[Within], None] = lambda _: None,
 ) -> LocalPhase:
     """x_i ← x_i − η_i ∇f_i(x_i), as often as `plan` says for node i.
 
     `x`: the common start x_n, shape (d,); `gradients`: ∇f_i(x_n), shape (m, d), known
     already and good for the first step; `etas`: η_i, shape (m, 1); `leap`: the closed form of
-    T_i steps, where there is one.  A node that is done keeps its parameters bit for bit while
-    the others go on.
+    T_i steps, where there is one.  `pause` is called between steps with a place from which a
+    call that is given it as `within` arrives at the same end, bit for bit.
     """
-    start = x.expand(problem.num_nodes, -1)
+    m = problem.num_nodes
+    start = x.expand(m, -1)
     if plan.max_steps is None:
         project = problem.projection()
         assert project is not None  # `run` has refused such a problem
-        return LocalPhase(project(start), np.full(problem.num_nodes, np.inf), None)
-    if plan.grad_tol is None:
-        if leap is not None and plan.max_steps.max() > 1:
-            moved = leap(start, torch.tensor(plan.max_steps, device=x.device))
-        else:
-            moved = _fixed_steps(problem, start, gradients, etas, plan.max_steps)
-        return LocalPhase(moved, plan.max_steps.astype(float), None)
-    return _until_stationary(problem, start, gradients, etas, plan.max_steps, plan.grad_tol)
+        return LocalPhase(project(start), np.full(m, np.inf), None)
+    limits = torch.tensor(plan.max_steps, device=x.device)
+    if leap is not None and plan.grad_tol is None and plan.max_steps.max() > 1:
+        return LocalPhase(leap(start, limits), plan.max_steps.astype(float), None)
+    ends = within.ends if within else _nowhere(start)
+    for number in range(within.chunk if within else 0, len(bound)):
+        chunk = bound[number].chunk
+        nodes = chunk.nodes.to(x.device)
+        walk = Walk(
+            evaluator, bound[number], etas[nodes], limits[nodes], plan.grad_tol, problem.num_buffers
+        )
+        at = within.at if within and within.chunk == number else None
+        if at is None:
+            at = walk.start(start[nodes], gradients[nodes])
+        at = walk.go_on(at, partial(_tell, pause, ends, number))
+        ends = _put(ends, nodes, at) if len(bound) > 1 else at
+        if number + 1 < len(bound):
+            pause(Within(ends, number + 1, None))
+    met = None if plan.grad_tol is None else (~ends.above).cpu().numpy()
+    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), met)
 
 
-def _fixed_steps(
-    problem: Problem, x: Tensor, gradients: Tensor, etas: Tensor, counts: NDArray[np.int64]
-) -> Tensor:
-    """T_i steps at node i."""
-    shortest, longest = int(counts.min()), int(counts.max())
-    for _ in range(shortest - 1):
-        x = x - etas * gradients
-        gradients = problem.gradients(x)
-    x = x - etas * gradients
-    remaining = torch.tensor(counts, device=x.device)[:, None]
-    for step in range(shortest, longest):
-        x = torch.where(step < remaining, x - etas * problem.gradients(x), x)
-    return x
+def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, at: Position) -> None:
+    pause(Within(ends, chunk, at))
 
 
-def _until_stationary(
-    problem: Problem,
-    x: Tensor,
-    gradients: Tensor,
-    etas: Tensor,
-    limits: NDArray[np.int64],
-    grad_tol: float,
-) -> LocalPhase:
-    """Steps at node i while ‖∇f_i(x_i)‖² > `grad_tol`, at most `limits[i]` of them."""
-    limit = torch.tensor(limits, device=x.device)
-    steps = torch.zeros_like(limit)
-    while True:
-        above = (gradients**2).sum(1) > grad_tol
-        active = above & (steps < limit)
-        if not bool(active.any()):
-            return LocalPhase(x, steps.cpu().numpy().astype(float), (~above).cpu().numpy())
-        x = torch.where(active[:, None], x - etas * gradients, x)
-        steps += active
-        gradients = problem.gradients(x)
+def _nowhere(like: Tensor) -> Position:
+    m = len(like)
+    steps = torch.zeros(m, dtype=torch.int64, device=like.device)
+    return Position(torch.empty_like(like), steps, steps > 0, steps)
+
+
+def _put(ends: Position, nodes: Tensor, at: Position) -> Position:
+    """Fill in the rows of a chunk that is done, in place: each is written once."""
+    ends.x[nodes], ends.steps[nodes], ends.above[nodes] = at.x, at.steps, at.above
+    return ends

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
-import time
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from localgd import __version__
-from localgd.local import Leap, LocalPhase, local_phase
+from localgd.checkpoint import Checkpoint, Keeper, fingerprint
+from localgd.engine import Engine, Evaluator, divide
+from localgd.local import Leap
+from localgd.numerics import deterministic, memory_errors
 from localgd.problem import Problem
-from localgd.rules import RoundInfo, Rule, ToOptimum, as_rule
-from localgd.trace import DivergenceError, Recorder, Trace
-
-Engine = Literal["auto", "closed", "eager"]
+from localgd.rounds import Rounds
+from localgd.rules import Rule, ToOptimum, as_rule
+from localgd.trace import Recorder, Trace
 
 
 def run(
@@ -36,6 +39,9 @@ def run(
     dtype: torch.dtype | None = None,
     seed: int = 0,
     engine: Engine = "auto",
+    chunk_size: int | None = None,
+    tf32: bool = False,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool = False,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
@@ -47,57 +53,132 @@ def run(
     `Rule`.  `step_size`: η, or one η_i per node.  `rounds`: how many averages to take at
     most.  `stop`: end as soon as ‖∇f(x_n)‖² ≤ `stop`, or `stop(trace)` is true of the trace
     so far.  `device`: "auto" takes a GPU where there is one and the problem gains by it.
-    `dtype`: the problem's own unless given.  `engine`: "closed" takes all T_i steps at once
-    where the problem has a closed form for them, "eager" takes them one by one, "auto" the first
-    where it exists; the trajectories agree to rounding.  `progress`: show a bar.
+    `dtype`: the problem's own unless given.  `progress`: show a bar.
+
+    `engine`: how the local steps are taken; all ways agree to rounding.  "closed": all T_i at
+    once, where the problem has a closed form; a round then costs the same for every T.
+    "eager": one by one.  "compiled": one by one, in a program that `torch.compile`'s
+    back-end has compiled (on a CPU it needs a C++ compiler; half a minute the first time).
+    "graph": in blocks of 16, each one CUDA graph that runs without returning to Python.
+    "auto": the closed form where there is one; else on a GPU, for a network, the graph; else
+    eager steps, compiled from the round on in which the work done and known to come is
+    worth it, silently eager where there is no compiler.
+    `chunk_size`: how many nodes at most are evaluated together; None takes as many as half of
+    the machine's memory holds, and on a CPU one after another where they convolve much.
+    `tf32`: let a GPU multiply float32 matrices with a 10-bit mantissa; off unless asked for.
+
+    `checkpoint`: a path, or a `Checkpoint`: what has been computed is kept there, within a
+    round too, and the same call takes the run up again, with `rounds` or `stop` changed if
+    you like.  A run that was killed and taken up ends bit for bit like one that was not.
 
     Row 0 of the trace is x_0, before any communication.  A round in which no node moved
     ends the run with reason "frozen", for nothing can change after it; an interrupt
-    (Ctrl-C) ends it with reason "interrupted" and the rows so far.
+    (Ctrl-C) ends it with reason "interrupted", the rows so far, and a word on stderr on how
+    to go on.
+
+    The same call on the same machine gives the same trace, bit for bit but for the wall
+    times.  This ends where the device, the number of threads, the engine, the chunk size or
+    PyTorch's version changes; on a GPU, where the module uses operations that PyTorch has no
+    deterministic version of.
 
     Raises `ValueError` or `TypeError`, before any step, for input that cannot be run, with
-    the value, the rule and the node; `DivergenceError` where a value stops being finite.
+    the value, the rule and the node, for a module that cannot be batched and for a checkpoint
+    of another run, with what differs; `DivergenceError` where a value stops being finite;
+    `MemoryError` where the nodes do not fit, with what to do.
     """
     rule = as_rule(local_steps)
     rule.check(problem.num_nodes)
     if isinstance(rule, ToOptimum) and problem.projection() is None:
         raise ValueError(f"{type(problem).__name__} has no projection: T = ∞ cannot be run exactly")
     etas = problem.check_step_size(step_size)
-    if isinstance(rounds, bool) or not isinstance(rounds, int | np.integer) or rounds < 0:
-        raise ValueError(f"rounds={rounds!r} must be an integer ≥ 0")
+    _check_count(rounds, "rounds", 0)
+    if chunk_size is not None:
+        _check_count(chunk_size, "chunk_size", 1)
     if stop is not None and not callable(stop) and not (math.isfinite(stop) and stop > 0):
         raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
     target = pick_device(device, problem)
     problem = problem.to(target, dtype or problem.dtype)
     x = _start(problem, x0, seed, target)
-    settings = {
-        "local_steps": repr(rule),
-        "step_size": etas.tolist(),
-        "rounds": int(rounds),
-        "stop": stop if stop is None or not callable(stop) else repr(stop),
-        "seed": seed,
-        "engine": engine,
-    }
-    recorder = Recorder(problem.num_nodes, _provenance(problem, settings, target))
-    loop = _Loop(problem, rule, etas, x, _leap(problem, etas, engine), recorder)
+    leap = _leap(problem, etas, engine)
+    with deterministic(target, tf32), memory_errors(chunk_size):
+        evaluator = Evaluator(engine, problem, target)
+        chunks = divide(problem, target, chunk_size)
+        settings = {
+            "local_steps": repr(rule),
+            "step_size": etas.tolist(),
+            "seed": seed,
+            "engine": engine,
+            "chunks": [len(chunk.nodes) for chunk in chunks],
+            "tf32": tf32,
+        }
+        provenance = _provenance(problem, settings, target)
+        limits = {"rounds": int(rounds), "stop": repr(stop) if callable(stop) else stop}
+        recorder = Recorder(problem.num_nodes, provenance | {"settings": settings | limits})
+        loop = Rounds(problem, rule, etas, x, leap, recorder, evaluator, chunks)
+        keeper = None
+        if checkpoint is not None:
+            where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+            course = {name: provenance[name] for name in ("device", "dtype", "threads", "versions")}
+            keeper = Keeper(where, fingerprint(problem, rule, x, settings | course))
+            keeper.take_up(loop)
+            recorder.provenance = {**recorder.provenance, "settings": settings | limits}
+        return _course(loop, int(rounds), stop, keeper, progress)
+
+
+def _course(
+    loop: Rounds,
+    rounds: int,
+    stop: float | Callable[[Trace], bool] | None,
+    keeper: Keeper | None,
+    progress: bool,
+) -> Trace:
+    """Do the rounds that are still to be done, and keep what there is whatever happens."""
+    if loop.done > rounds:
+        raise ValueError(
+            f"rounds={rounds} asks for fewer rounds than the {loop.done} that the checkpoint holds"
+        )
+
+    def save() -> None:
+        if keeper:
+            keeper.when_due(loop)
+
+    reason = "rounds"
     try:
-        reason = "rounds"
-        for _ in tqdm(range(rounds), unit="round", disable=not progress):
-            if loop.should_stop(stop):
-                break
-            if not loop.round():
-                reason = "frozen"
-                break
+        loop.begin()
+        with tqdm(total=rounds, initial=loop.done, unit="round", disable=not progress) as bar:
+            while loop.done < rounds and not loop.frozen and not loop.should_stop(stop):
+                loop.round(rounds - loop.done, save)
+                save()
+                bar.update()
+        if loop.frozen:
+            reason = "frozen"
         if loop.should_stop(stop):
             reason = "stop"
     except KeyboardInterrupt:
         reason = "interrupted"
+        print(_how_to_go_on(loop, keeper), file=sys.stderr)
+    if keeper:
+        keeper.write(loop)
     return loop.trace(reason)
 
 
-def average(x: Tensor) -> Tensor:
-    """(1/m) Σ x_i over the nodes, (m, d) → (d,): the only communication of a round."""
-    return x.mean(0)
+def _how_to_go_on(loop: Rounds, keeper: Keeper | None) -> str:
+    if keeper is None:
+        return (
+            f"Interrupted after round {loop.done}: the trace ends there. With checkpoint=PATH the "
+            "same call could have been taken up again."
+        )
+    return (
+        f"Interrupted after round {loop.done}: {keeper.path} keeps it. The same call with "
+        "the same checkpoint goes on from there."
+    )
+
+
+def _check_count(value: Any, name: str, least: int) -> None:
+    """Raise `ValueError` where `value` is not an integer ≥ `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{name}={value!r} must be an integer ≥ {least}")
 
 
 def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
@@ -113,97 +194,11 @@ def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
     return chosen
 
 
-class _View(NamedTuple):
-    """All that is evaluated at x_n."""
-
-    gradients: Tensor  # (m, d) ∇f_i(x_n): the record's and the first local step's
-    loss: float
-    grad_norm_sq: float
-
-
-class _Loop:
-    """The run between rounds: x_n, what was evaluated there, and the rows so far."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        rule: Rule,
-        etas: NDArray[np.float64],
-        x: Tensor,
-        leap: Leap | None,
-        recorder: Recorder,
-    ) -> None:
-        self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
-        self.recorder = recorder
-        self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
-        self.traffic = 2 * problem.num_nodes * x.numel() * x.element_size()
-        self.number = 0
-        self.last_steps: NDArray[np.float64] | None = None
-        began = time.perf_counter()
-        self.view = self._evaluate(x)
-        self._record(None, time.perf_counter() - began)
-
-    def round(self) -> bool:
-        """Do one round; return whether any node moved."""
-        began = time.perf_counter()
-        self.number += 1
-        norms = (self.view.gradients**2).sum(1).cpu().numpy().astype(np.float64)
-        info = RoundInfo(
-            self.number, self.view.loss, self.view.grad_norm_sq, norms, self.last_steps
-        )
-        plan = self.rule.plan(info, self.problem.num_nodes)
-        phase = local_phase(self.problem, self.x, self.view.gradients, self.etas, plan, self.leap)
-        self._check(phase.x)
-        moved = not torch.equal(phase.x, self.x.expand_as(phase.x))
-        if moved:
-            x = average(phase.x)
-            self.view, self.x = self._evaluate(x), x
-        self._record(phase, time.perf_counter() - began)
-        self.last_steps = phase.steps
-        return moved
-
-    def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
-        """Whether the caller's criterion is met at x_n."""
-        if callable(stop):
-            return bool(stop(self.trace("rounds")))
-        return stop is not None and self.view.grad_norm_sq <= stop
-
-    def trace(self, reason: str) -> Trace:
-        """Return the rows so far."""
-        return self.recorder.trace(self.x.cpu().numpy(), reason)
-
-    def _evaluate(self, x: Tensor) -> _View:
-        losses, gradients = self.problem.evaluate(x.expand(self.problem.num_nodes, -1))
-        self._check(losses[:, None])
-        self._check(gradients)
-        norm_sq = float((average(gradients) ** 2).sum())
-        return _View(gradients, float(losses.mean()), norm_sq)
-
-    def _check(self, values: Tensor) -> None:
-        """Raise `DivergenceError` where a row of `values` (m, ·) is not finite."""
-        finite = torch.isfinite(values).all(1)
-        if not bool(finite.all()):
-            node = int((~finite).nonzero()[0])
-            raise DivergenceError(self.number, node, self.trace("diverged"))
-
-    def _record(self, phase: LocalPhase | None, seconds: float) -> None:
-        m = self.problem.num_nodes
-        self.recorder.add(
-            loss=self.view.loss,
-            grad_norm_sq=self.view.grad_norm_sq,
-            dist=self.problem.distance(self.x),
-            local_steps=np.zeros(m) if phase is None else phase.steps,
-            met=None if phase is None else phase.met,
-            seconds=seconds,
-            bytes=0 if phase is None else self.traffic,
-        )
-
-
 def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> Leap | None:
     """Return the closed form that `engine` asks for, or say that there is none."""
     if engine not in get_args(Engine):
         raise ValueError(f"engine={engine!r} must be one of {', '.join(get_args(Engine))}")
-    leap = None if engine == "eager" else problem.closed_form(etas)
+    leap = problem.closed_form(etas) if engine in ("auto", "closed") else None
     if engine == "closed" and leap is None:
         raise ValueError(f"{type(problem).__name__} has no closed form with these step sizes")
     return leap
@@ -229,6 +224,7 @@ def _provenance(problem: Problem, settings: dict[str, Any], device: torch.device
         "problem": dict(problem.provenance()),
         "settings": settings,
         "device": f"{device.type} ({hardware})",
+        "threads": torch.get_num_threads(),
         "dtype": str(problem.dtype).removeprefix("torch."),
         "versions": {
             "localgd": __version__,

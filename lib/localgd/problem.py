@@ -15,12 +15,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Evaluate = Callable[..., tuple[Tensor, Tensor]]
+Gradients = Callable[..., Tensor]
+
 
 class Spectrum(NamedTuple):
     """The non-zero part of a symmetric matrix H = VᵀΛV."""
 
     values: Tensor  # (r,) eigenvalues, all > 0
     vectors: Tensor  # (r, d) orthonormal rows
+
+
+class Chunk(NamedTuple):
+    """Some nodes of a problem that advance together, and how to evaluate them."""
+
+    nodes: Tensor  # (c,) their numbers
+    evaluate: Evaluate  # (x, *tensors) ↦ f_i(x_i), shape (c,), and ∇f_i(x_i), shape (c, d)
+    gradients: Gradients  # (x, *tensors) ↦ ∇f_i(x_i) alone
+    tensors: tuple[Tensor, ...] = ()  # their data, node by node along the first axis
+    #: Whether `evaluate` is plain PyTorch that gains by being recorded once and replayed.
+    traceable: bool = False
+
+    @property
+    def divisible(self) -> bool:
+        """Whether any of the nodes can be evaluated without the others."""
+        return bool(self.tensors)
+
+    def take(self, rows: Tensor) -> Chunk:
+        """Return the chunk of the nodes in `rows`, with a copy of their data."""
+        return self._replace(
+            nodes=self.nodes[rows.to(self.nodes.device)],
+            tensors=tuple(tensor[rows] for tensor in self.tensors),
+        )
 
 
 class Problem(ABC):
@@ -35,6 +61,9 @@ class Problem(ABC):
     num_nodes: int
     dim: int
     dtype: torch.dtype = torch.float64
+    #: How many entries at the end of x are carried along with the parameters instead of being
+    #: optimised (BatchNorm's statistics).  Their columns of `gradients` hold their next values.
+    num_buffers: int = 0
     #: Whether `device="auto"` should pick a GPU where there is one.
     prefers_gpu: bool = False
 
@@ -49,6 +78,13 @@ class Problem(ABC):
     def gradients(self, x: Tensor) -> Tensor:
         """∇f_i(x_i), shape (m, d); overridden where it is cheaper than `evaluate`."""
         return self.evaluate(x)[1]
+
+    def chunks(self, size: int | None = None) -> list[Chunk]:
+        """Return the nodes in groups that are evaluated together; all at once where not said.
+
+        `size`: how many nodes a group may hold at most; None leaves it to the problem.
+        """
+        return [Chunk(torch.arange(self.num_nodes), self.evaluate, self.gradients)]
 
     def initial(self, generator: torch.Generator) -> Tensor:
         """Return the default start x_0, shape (d,); zeros unless the problem draws it."""
@@ -77,6 +113,10 @@ class Problem(ABC):
     def hessian_spectra(self) -> list[Spectrum] | None:
         """Return the Hessians of the f_i where these are quadratic."""
         return None
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the numbers the problem is made of, by name: what tells it from another."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
     def provenance(self) -> Mapping[str, Any]:
         """Return what the problem is made of, for the record of a run."""

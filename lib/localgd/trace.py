@@ -120,16 +120,17 @@ class Recorder:
         """Append the row of one round."""
         self.rows.append({"round": len(self.rows)} | row)
 
-    def trace(self, x: NDArray[np.floating[Any]], reason: str) -> Trace:
-        """Return the rows so far as a `Trace` that ends at `x` for `reason`."""
+    def trace(self, x: NDArray[np.floating[Any]], reason: str, length: int) -> Trace:
+        """Return the first `length` rows as a `Trace` that ends at `x` for `reason`."""
+        rows = self.rows[:length]
 
         def column(name: str, dtype: Any, *shape: int) -> NDArray[Any]:
             missing = np.zeros(shape, dtype)
-            values = [missing if row[name] is None else row[name] for row in self.rows]
+            values = [missing if row[name] is None else row[name] for row in rows]
             return np.array(values, dtype).reshape(len(values), *shape)
 
         def known(name: str) -> bool:
-            return any(row[name] is not None for row in self.rows)
+            return any(row[name] is not None for row in rows)
 
         return Trace(
             round=column("round", np.int64),

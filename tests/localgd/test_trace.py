@@ -47,6 +47,8 @@ def test_provenance_says_what_ran():
         "stop": 1e-9,
         "seed": 7,
         "engine": "auto",
+        "chunks": [2],
+        "tf32": False,
     }
     assert record["problem"]["samples"] == [1, 2]
     assert set(record["versions"]) == {"localgd", "python", "torch", "numpy"}

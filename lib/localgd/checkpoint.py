@@ -1,0 +1,186 @@
+"""Checkpoints: a run that was stopped at any moment goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from localgd.files import write_atomically
+from localgd.local import Within
+from localgd.problem import Problem
+from localgd.rounds import Rounds, Snapshot
+from localgd.rules import Rule
+from localgd.walk import Position
+
+_FORMAT = "localgd checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run keeps its checkpoint and how often it writes it.
+
+    `path`: the file; it appears whole or not at all.  `every_seconds`: write when so much
+    time has passed since the last writing, within a round too.  `every_rounds`: write after
+    so many rounds as well.  A run also writes it when it ends, for whatever reason.
+    Raises `ValueError` for an interval that is negative, or fewer rounds than one.
+    """
+
+    path: str | os.PathLike[str]
+    every_seconds: float = 60.0
+    every_rounds: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.every_seconds >= 0:
+            raise ValueError(f"every_seconds={self.every_seconds} must be ≥ 0")
+        if self.every_rounds is not None and self.every_rounds < 1:
+            raise ValueError(f"every_rounds={self.every_rounds} must be ≥ 1")
+
+
+class Keeper:
+    """Writes the checkpoint of one run when it is due, and takes the run up from it."""
+
+    def __init__(self, settings: Checkpoint, fingerprint: Mapping[str, str]) -> None:
+        self.settings, self.path = settings, Path(settings.path)
+        self._fingerprint = dict(fingerprint)
+        self._written, self._rows = time.monotonic(), 1  # row 0 is no round
+
+    def take_up(self, rounds: Rounds) -> None:
+        """Let `rounds` go on from the checkpoint, where there is one.
+
+        Raises `ValueError` for a file that is not a checkpoint, and for one of another run,
+        naming what differs.
+        """
+        if not self.path.exists():
+            return
+        state = self._load()
+        differing = [
+            f"{name} is {state['fingerprint'].get(name, 'absent')} there and "
+            f"{self._fingerprint.get(name, 'absent')} here"
+            for name in sorted({*state["fingerprint"], *self._fingerprint})
+            if state["fingerprint"].get(name) != self._fingerprint.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.path} is the checkpoint of another run: {'; '.join(differing)}. Give this "
+                "run another path, or remove the file to start anew"
+            )
+        device = rounds.x.device
+        rounds.recorder.rows[:] = [_row(row) for row in state["rows"]]
+        rounds.recorder.provenance = json.loads(state["provenance"])
+        rounds.resume(
+            Snapshot(
+                rows=len(state["rows"]),
+                x=state["x"].to(device),
+                last_steps=None if state["last_steps"] is None else state["last_steps"].numpy(),
+                within=_within(state["within"], device),
+                frozen=state["frozen"],
+                work=state["work"],
+                compiles=state["compiles"],
+            )
+        )
+        self._rows = len(state["rows"])
+
+    def when_due(self, rounds: Rounds) -> None:
+        """Write, if it is time."""
+        every = self.settings.every_rounds
+        late = time.monotonic() - self._written >= self.settings.every_seconds
+        if late or (every is not None and rounds.safe.rows - self._rows >= every):
+            self.write(rounds)
+
+    def write(self, rounds: Rounds) -> None:
+        """Write the checkpoint of `rounds` where it is safe to resume."""
+        safe = rounds.safe
+        state = {
+            "format": _FORMAT,
+            "fingerprint": self._fingerprint,
+            "provenance": json.dumps(rounds.recorder.provenance),
+            "rows": [_plain(row) for row in rounds.recorder.rows[: safe.rows]],
+            "x": safe.x,
+            "last_steps": None if safe.last_steps is None else torch.from_numpy(safe.last_steps),
+            "within": None
+            if safe.within is None
+            else {
+                "ends": tuple(safe.within.ends),
+                "chunk": safe.within.chunk,
+                "at": None if safe.within.at is None else tuple(safe.within.at),
+            },
+            "frozen": safe.frozen,
+            "work": safe.work,
+            "compiles": safe.compiles,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.path, buffer.getvalue())
+        self._written, self._rows = time.monotonic(), safe.rows
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise ValueError(
+                f"{self.path} is not a checkpoint of a run ({type(error).__name__})"
+            ) from None
+        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+            raise ValueError(f"{self.path} is not a checkpoint of a run ({_FORMAT})")
+        return state
+
+
+def fingerprint(problem: Problem, rule: Rule, x0: Tensor, settings: Mapping[str, Any]) -> Any:
+    """Return what a run's course depends on, by name, as short texts.
+
+    `settings`: what else it depends on.  Not among it are the number of rounds and the
+    stopping criterion, which say only where the course ends.
+    """
+    described = json.dumps(problem.provenance(), sort_keys=True, default=repr)
+    texts = {name: str(value) for name, value in settings.items()}
+    texts["local_steps"] = f"{type(rule).__qualname__} {json.dumps(vars(rule), default=str)}"
+    texts["problem"] = f"{type(problem).__qualname__} {_digest(described.encode())}"
+    texts["x0"] = _digest(_bytes(x0))
+    for name, tensor in problem.tensors().items():
+        texts[f"data {name}"] = f"{tuple(tensor.shape)} {_digest(_bytes(tensor))}"
+    return texts
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its arrays as tensors, which a checkpoint may hold."""
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in row.items()
+    }
+
+
+def _row(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.numpy() if isinstance(value, Tensor) else value for name, value in plain.items()
+    }
+
+
+def _within(state: Mapping[str, Any] | None, device: torch.device) -> Within | None:
+    if state is None:
+        return None
+
+    def position(tensors: tuple[Tensor, ...]) -> Position:
+        return Position(*(tensor.to(device) for tensor in tensors))
+
+    at = None if state["at"] is None else position(state["at"])
+    return Within(position(state["ends"]), state["chunk"], at)

@@ -1,0 +1,97 @@
+"""A function of tensors recorded once, as a flat list of PyTorch operations, to be replayed.
+
+The record has no autograd, no `vmap` and no module calls left in it, so that replaying it
+costs no more than its operations do; it can be rewritten, compiled, measured and captured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class UntraceableError(ValueError):
+    """A function that cannot be recorded: it looks at values, or draws random numbers."""
+
+
+def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphModule:
+    """Return `function` as the operations that it performs on tensors of these shapes.
+
+    Raises `UntraceableError` for a function that branches on the values of its arguments,
+    uses an operation that cannot be batched, or draws random numbers.
+    """
+    try:
+        with torch.no_grad():
+            program = make_fx(lambda *given: function(*given))(*arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, NotImplementedError) as error:
+        if "can't allocate memory" in str(error):
+            raise
+        raise UntraceableError(str(error).strip().split(". ")[0].splitlines()[0]) from error
+    for node in program.graph.nodes:
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise UntraceableError(f"it draws random numbers ({node.target})")
+    return program
+
+
+def calls(program: GraphModule, target: Any) -> list[Node]:
+    """Return the places where `program` calls `target`."""
+    return list(program.graph.find_nodes(op="call_function", target=target))
+
+
+def peak_bytes(program: GraphModule) -> int:
+    """Return the memory that the intermediate results take where they take the most.
+
+    A result lives from the operation that makes it to the last one that reads it or a view
+    of it; arguments do not count.
+    """
+    nodes = list(program.graph.nodes)
+    owner: dict[Node, Node] = {}
+    last: dict[Node, int] = {}
+    for position, node in enumerate(nodes):
+        inputs = node.all_input_nodes
+        source = inputs[0] if inputs and _shares_memory(node) else node
+        owner[node] = owner.get(source, source)
+        for each in (node, *inputs):
+            last[owner[each]] = position
+    expiring: dict[int, int] = {}
+    for node, position in last.items():
+        expiring[position] = expiring.get(position, 0) + _bytes(node)
+    alive = peak = 0
+    for position, node in enumerate(nodes):
+        alive += _bytes(node) if owner[node] is node else 0
+        peak = max(peak, alive)
+        alive -= expiring.get(position, 0)
+    return peak
+
+
+def count_flops(program: GraphModule, arguments: Sequence[Tensor]) -> int:
+    """Return the floating-point operations of the products and convolutions of one replay."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        program(*arguments)
+    return int(counter.get_total_flops())
+
+
+def _bytes(node: Node) -> int:
+    value = node.meta.get("val")
+    if node.op != "call_function" or not isinstance(value, Tensor):
+        return 0
+    return value.numel() * value.element_size()
+
+
+def _shares_memory(node: Node) -> bool:
+    """Whether the result of `node` is a view of its first input, or an item of its results."""
+    if node.op != "call_function":
+        return False
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return False
+    return any(value.alias_info is not None for value in schema.returns)

@@ -1,0 +1,345 @@
+"""A run that is stopped at any moment and taken up again ends as if it had not been stopped."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from localgd import (
+    Checkpoint,
+    DivergenceError,
+    FixedSteps,
+    LeastSquares,
+    NetworkProblem,
+    PowerLoss,
+    UntilStationary,
+    run,
+)
+from localgd.checkpoint import Keeper
+from modules import CROSS_ENTROPY, problem_parts
+
+COLUMNS = ("round", "loss", "grad_norm_sq", "local_steps", "bytes", "x")
+
+
+def assert_identical(one, two) -> None:
+    for name in COLUMNS:
+        assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
+    assert one.reason == two.reason
+
+
+def network(kind: str = "normalised", seed: int = 0) -> NetworkProblem:
+    return NetworkProblem(*problem_parts(kind, [3, 4, 3], seed), CROSS_ENTROPY)
+
+
+CALL = {"local_steps": [3, 5, 4], "step_size": 0.1, "rounds": 6, "device": "cpu"}
+
+
+class Stop(Exception):  # noqa: N818 - it is no error
+    """Takes the place of a kill."""
+
+
+class StopAt(FixedSteps):
+    """Fixed steps, and an end in the middle of the run."""
+
+    def __init__(self, T, at, error) -> None:
+        super().__init__(T)
+        self._at, self._error = at, error
+
+    def plan(self, info, num_nodes):
+        if info.round == self._at:
+            raise self._error
+        return super().plan(info, num_nodes)
+
+
+def stopped_after(monkeypatch, path: Path, writings: int, call: dict) -> None:
+    """Start a run that dies right after its checkpoint has been written so many times."""
+    write = Keeper.write
+    left = [writings]
+
+    def write_and_die(self, rounds):
+        write(self, rounds)
+        left[0] -= 1
+        if not left[0]:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "write", write_and_die)
+        with pytest.raises(Stop):
+            run(network(), checkpoint=Checkpoint(path, every_seconds=0), **call)
+
+
+@pytest.mark.parametrize("rule", [[3, 5, 4], UntilStationary(0.05, 30)], ids=repr)
+def test_a_run_can_be_stopped_anywhere(monkeypatch, tmp_path, rule):
+    call = CALL | {"local_steps": rule, "rounds": 3}
+    whole = run(network(), **call)
+    for writings in range(1, 30, 3):
+        path = tmp_path / f"{writings}.pt"
+        stopped_after(monkeypatch, path, writings, call)
+        assert_identical(run(network(), checkpoint=path, **call), whole)
+
+
+def test_the_automatic_engine_goes_on_as_it_was(monkeypatch, tmp_path):
+    from localgd import engine
+
+    bound = engine.Evaluator("auto", network(), torch.device("cpu")).bind(network().chunks()[0])
+    monkeypatch.setattr(engine, "COMPILE_AFTER_FLOPS", 25 * bound.flops)
+    monkeypatch.setattr(engine, "has_compiler", lambda: True)
+    compiled = []
+    monkeypatch.setattr(engine, "_compiled", lambda p, _: compiled.append(1) or p)
+    call = CALL | {"local_steps": UntilStationary(1e-9, 4)}
+    whole = run(network(), **call)
+    programs = len(compiled)
+    stopped_after(monkeypatch, tmp_path / "a.pt", 45, call)
+    compiled.clear()
+    assert_identical(run(network(), checkpoint=tmp_path / "a.pt", **call), whole)
+    assert len(compiled) == programs  # the resumed run was compiled from its start
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, {support!r})
+from localgd import Checkpoint, UntilStationary, run
+import localgd.walk
+from test_parts import problem
+
+take = localgd.walk.Walk._block
+def slow(self, at, count):
+    time.sleep(0.002)
+    return take(self, at, count)
+localgd.walk.Walk._block = slow
+print("ready", flush=True)
+trace = run(problem(), local_steps=UntilStationary(0.02, 60), step_size=0.2, rounds=4, device="cpu",
+            checkpoint=Checkpoint({path!r}, every_seconds=0.001))
+trace.save({trace!r})
+"""
+PARTS = """
+from localgd import NetworkProblem
+from modules import CROSS_ENTROPY, problem_parts
+
+def problem():
+    return NetworkProblem(*problem_parts("normalised", [3, 4, 3], 0), CROSS_ENTROPY)
+"""
+
+
+def start(tmp_path: Path, name: str) -> subprocess.Popen:
+    (tmp_path / "test_parts.py").write_text(PARTS)
+    code = KILLED.format(
+        support=str(Path(__file__).parents[1] / "support"),
+        path=str(tmp_path / f"{name}.pt"),
+        trace=str(tmp_path / f"{name}.npz"),
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_first_step(process: subprocess.Popen, checkpoint: Path) -> None:
+    """Wait until the run has written its checkpoint anew, or is over."""
+    assert process.stdout.readline() == "ready\n"
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+    for _ in range(600):
+        if process.poll() is not None:
+            return
+        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run writes no checkpoint")
+
+
+def test_killed_again_and_again_it_ends_bit_for_bit_the_same(tmp_path):
+    from localgd import Trace
+
+    with start(tmp_path, "whole") as whole:
+        _, said = whole.communicate(timeout=120)
+    assert whole.returncode == 0, said
+    kills, moments = 0, random.Random(0)
+    for _ in range(4):
+        with start(tmp_path, "killed") as victim:
+            await_first_step(victim, tmp_path / "killed.pt")
+            time.sleep(moments.uniform(0.0, 0.4))
+            victim.send_signal(signal.SIGKILL)
+            victim.communicate()
+        kills += victim.returncode == -signal.SIGKILL
+    assert kills >= 2
+    with start(tmp_path, "killed") as last:
+        _, said = last.communicate(timeout=120)
+    assert last.returncode == 0, said
+    assert_identical(Trace.load(tmp_path / "killed.npz"), Trace.load(tmp_path / "whole.npz"))
+
+
+def test_an_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "run.pt"
+    whole = run(network(), **CALL)
+    call = CALL | {"local_steps": StopAt([3, 5, 4], 4, KeyboardInterrupt)}
+    trace = run(network(), checkpoint=path, **call)
+    assert (trace.reason, len(trace)) == ("interrupted", 4)
+    said = capsys.readouterr().err
+    assert "Interrupted after round 3" in said
+    assert str(path) in said
+    run(network(), **call)
+    assert "With checkpoint=PATH" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="local_steps is StopAt"):
+        run(network(), checkpoint=path, **CALL)  # a rule of another class is another run
+    with monkeypatch.context() as patch:
+        patch.setattr(StopAt, "plan", FixedSteps.plan)
+        assert_identical(run(network(), checkpoint=path, **call), whole)
+
+
+def test_a_signal_ends_a_run_with_its_trace(tmp_path):
+    with start(tmp_path, "signalled") as victim:
+        await_first_step(victim, tmp_path / "signalled.pt")
+        victim.send_signal(signal.SIGINT)
+        _, said = victim.communicate(timeout=60)
+    assert victim.returncode == 0
+    assert "Interrupted after round" in said
+    assert (tmp_path / "signalled.npz").exists()
+
+
+def test_a_finished_run_is_not_done_again_and_can_be_prolonged(tmp_path):
+    path = tmp_path / "run.pt"
+    short = run(network(), checkpoint=path, **CALL)
+    calls = []
+    again = run(network(), checkpoint=path, **CALL, stop=lambda trace: calls.append(1) and False)
+    assert_identical(again, short)
+    assert len(calls) == 1  # at the end: no round was done
+    longer = run(network(), checkpoint=path, **CALL | {"rounds": 9})
+    assert_identical(longer, run(network(), **CALL | {"rounds": 9}))
+    with pytest.raises(ValueError, match="rounds=2 asks for fewer rounds than the 9"):
+        run(network(), checkpoint=path, **CALL | {"rounds": 2})
+
+
+def test_a_frozen_run_stays_frozen(tmp_path):
+    call = {"local_steps": UntilStationary(1e-2), "step_size": 0.25, "rounds": 50}
+    problem = LeastSquares([[[1.0]]], [[0.0]])
+    one, two = (run(problem, [1.0], checkpoint=tmp_path / "a.pt", **call) for _ in range(2))
+    assert one.reason == "frozen"
+    assert_identical(one, two)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"step_size": 0.2}, r"step_size is \[0.1, 0.1, 0.1\] there and \[0.2, 0.2, 0.2\] here"),
+        ({"local_steps": 7}, r"local_steps is FixedSteps .* there and .*7"),
+        ({"seed": 3}, "seed is 0 there and 3 here"),
+        ({"engine": "eager"}, "engine is auto there and eager here"),
+        ({"chunk_size": 1}, r"chunks is \[.*\] there and \[1, 1, 1\] here"),
+        ({"dtype": torch.float32}, "dtype is float64 there and float32 here"),
+    ],
+)
+def test_resuming_with_other_settings_names_the_difference(tmp_path, change, message):
+    path = tmp_path / "run.pt"
+    run(network(), checkpoint=path, **CALL)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match=f"the checkpoint of another run: .*{message}"):
+        run(network(), checkpoint=path, **CALL | change)
+    assert path.read_bytes() == content
+
+
+def test_resuming_with_other_data_or_another_start_names_it(tmp_path):
+    path = tmp_path / "run.pt"
+    run(network(), checkpoint=path, **CALL)
+    module, inputs, targets = problem_parts("normalised", [3, 4, 3], 0)
+    inputs[1][0, 0, 0, 0] += 1e-12
+    with pytest.raises(ValueError, match="data inputs 1 is"):
+        run(NetworkProblem(module, inputs, targets, CROSS_ENTROPY), checkpoint=path, **CALL)
+    x0 = network().initial(torch.Generator())
+    x0[0] += 1e-12
+    with pytest.raises(ValueError, match="x0 is"):
+        run(network(), x0, checkpoint=path, **CALL)
+    with pytest.raises(ValueError, match="problem is NetworkProblem"):
+        run(network("mlp"), checkpoint=path, **CALL)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a file"])
+def test_what_is_no_checkpoint_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "run.pt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"run\.pt is not a checkpoint of a run"):
+        run(network(), checkpoint=path, **CALL)
+    assert path.read_bytes() == content
+
+
+class Evil:
+    """What a pickle may do to whoever loads it."""
+
+    def __reduce__(self):
+        return os.mkdir, ("was-here",)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": Evil()}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="is not a checkpoint of a run"):
+        run(network(), checkpoint=tmp_path / "run.pt", **CALL)
+    assert not (tmp_path / "was-here").exists()
+
+
+def test_another_saved_thing_is_not_a_checkpoint(tmp_path):
+    torch.save({"x": torch.zeros(3)}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="is not a checkpoint of a run"):
+        run(network(), checkpoint=tmp_path / "run.pt", **CALL)
+
+
+def count_writings(monkeypatch, settings: Checkpoint) -> int:
+    writings = []
+    write = Keeper.write
+    monkeypatch.setattr(Keeper, "write", lambda self, r: (writings.append(1), write(self, r)))
+    run(network(), checkpoint=settings, **CALL)
+    return len(writings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"every_seconds": 1e9}, 1),  # at the end
+        ({"every_seconds": 1e9, "every_rounds": 2}, 1 + 3),  # rows 2, 4 and 6 of 7
+        ({"every_seconds": 1e9, "every_rounds": 1}, 1 + 6),
+    ],
+)
+def test_it_is_written_as_often_as_asked_for(monkeypatch, tmp_path, settings, expected):
+    assert count_writings(monkeypatch, Checkpoint(tmp_path / "a.pt", **settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every_seconds": -1}, "every_seconds=-1 must be ≥ 0"),
+        ({"every_seconds": float("nan")}, "every_seconds=nan must be ≥ 0"),
+        ({"every_rounds": 0}, "every_rounds=0 must be ≥ 1"),
+    ],
+)
+def test_intervals_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Checkpoint("a.pt", **settings)
+
+
+def test_a_run_that_diverges_keeps_its_last_checkpoint(tmp_path):
+    problem = PowerLoss([[[1.0]], [[1.0]]], [[0.0], [0.0]])
+    call = {"local_steps": [1, 3], "step_size": [1e-3, 1.0], "rounds": 50}
+    with pytest.raises(DivergenceError):
+        run(problem, [3.0], checkpoint=Checkpoint(tmp_path / "a.pt", every_seconds=0), **call)
+    assert (tmp_path / "a.pt").exists()
+    with pytest.raises(DivergenceError, match="diverged in round 2 at node 1"):
+        run(problem, [3.0], checkpoint=tmp_path / "a.pt", **call)
+
+
+def test_the_provenance_is_that_of_the_start(tmp_path):
+    first = run(network(), checkpoint=tmp_path / "a.pt", **CALL)
+    longer = run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"rounds": 8})
+    assert longer.provenance["started"] == first.provenance["started"]
+    assert longer.provenance["settings"]["rounds"] == 8
+    np.testing.assert_array_equal(longer.seconds[:7], first.seconds)
