@@ -7,22 +7,9 @@ import sys
 import numpy as np
 import pooch
 import pytest
-import requests
 
 from localgd import LeastSquares, datasets, fetch, run
-
-
-@pytest.fixture
-def nowhere(tmp_path, monkeypatch):
-    """No data directory, an empty cache, no network; returns the cache directory."""
-    monkeypatch.delenv("LOCALGD_DATA", raising=False)
-    monkeypatch.setattr(fetch, "cache_dir", lambda: tmp_path / "cache")
-
-    def unreachable(self, url, output_file, pooch, check_only=False):
-        raise requests.ConnectionError("no route to host")
-
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", unreachable)
-    return tmp_path / "cache"
+from localgd.datasets import libsvm
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +26,7 @@ def genuine() -> bytes:
 @pytest.fixture
 def lenient(monkeypatch, genuine):
     """Let the stand-in's numbers pass the test of norms that only the real data meet."""
-    monkeypatch.setattr(datasets, "_has_colon_cancer_norms", lambda features: True)
+    monkeypatch.setattr(libsvm, "_has_its_norms", lambda features: True)
     return genuine
 
 
@@ -160,7 +147,9 @@ def test_a_data_directory_that_is_not_there_is_an_error(monkeypatch, tmp_path):
 def test_unknown_names_and_sources_are_errors():
     with pytest.raises(ValueError, match="source='genuine' must be"):
         datasets.colon_cancer("genuine")
-    with pytest.raises(ValueError, match="'mnust' is not a data set; known are colon-cancer"):
+    with pytest.raises(
+        ValueError, match="'mnust' is not a data set; known are cifar10, colon-cancer, mnist"
+    ):
         datasets.fingerprint("mnust")
 
 
@@ -178,10 +167,26 @@ def test_split_deals_every_sample_once():
         data.split(63)
 
 
+def test_first_keeps_the_beginning():
+    data = datasets.colon_cancer("stand-in")
+    some = data.first(3)
+    np.testing.assert_array_equal(some.features, data.features[:3])
+    np.testing.assert_array_equal(some.labels, data.labels[:3])
+    assert some.source is data.source
+    for wrong in (0, -1, 63):
+        with pytest.raises(ValueError, match=f"num_samples={wrong} must be between 1 and the 62"):
+            data.first(wrong)
+
+
 def test_intercept_is_a_column_of_ones():
     data = datasets.colon_cancer("stand-in").with_intercept()
     assert data.features.shape == (62, 2001)
     assert (data.features[:, -1] == 1).all()
+
+
+def test_images_take_no_intercept():
+    with pytest.raises(ValueError, match=r"of shape \(n, d\), not \(2, 1, 28, 28\)"):
+        datasets.mnist(first=2, source="stand-in").with_intercept()
 
 
 def test_the_source_travels_into_the_record_of_a_run():
