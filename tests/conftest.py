@@ -1,6 +1,14 @@
-"""What every test shares: the Hypothesis profile."""
+"""What every test shares: the Hypothesis profile, and the cores."""
+
+import os
 
 from hypothesis import HealthCheck, settings
+
+# Test processes side by side share the cores: PyTorch's threads spin while they wait, and with
+# more of them than cores everything crawls.  Set before anything imports PyTorch.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _workers > 1:
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
 
 pytest_plugins = ["bookrun.pytest_plugin"]
 

@@ -102,9 +102,10 @@ def run_steps(project: Project, steps: list[Step], jobs: int | None, *, with_tes
     if not total:
         return
     limit = max(1, min(jobs or cores(), total))
-    work = [_chapter_job(project, step, max(1, cores() // limit)) for step in steps]
+    threads = max(1, cores() // limit)
+    work = [_chapter_job(project, step, threads) for step in steps]
     if with_tests:
-        work.insert(0, _tests_job(project))  # the longest step starts first
+        work.insert(0, _tests_job(project, threads))  # the longest step starts first
     failures: list[str] = []
 
     def describe(ended: Ended) -> str:
@@ -148,22 +149,26 @@ def _chapter_job(project: Project, step: Step, threads: int) -> Job:
 
 def kernel_environment(threads: int) -> dict[str, str]:
     """What a chapter's kernel finds in its environment besides the user's own."""
-    count = str(threads)
-    libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
     return {
         PIPELINE: "1",
-        **{f"{library}_NUM_THREADS": count for library in libraries},
+        **_threads(threads),
         "PYTHONHASHSEED": "0",
         "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not another's of that name
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 
 
-def _tests_job(project: Project) -> Job:
+def _threads(count: int) -> dict[str, str]:
+    """Threads that spin while they wait: more of them than cores, and everything crawls."""
+    libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+    return {f"{library}_NUM_THREADS": str(count) for library in libraries}
+
+
+def _tests_job(project: Project, threads: int) -> Job:
     # one word each: pytest takes a word it does not know yet for a path to start from
     arguments = ["-p", "bookrun.pytest_plugin", "-m", "claim", "-q"]
     arguments.append(f"--claim-evidence={project.test_evidence}")
-    return Job(_TESTS, "pytest", arguments, project.log("tests"))
+    return Job(_TESTS, "pytest", arguments, project.log("tests"), _threads(threads))
 
 
 def _outcome(project: Project, ended: Ended) -> str:

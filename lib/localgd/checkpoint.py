@@ -114,7 +114,7 @@ class Keeper:
             else {
                 "ends": tuple(safe.within.ends),
                 "chunk": safe.within.chunk,
-                "at": None if safe.within.at is None else tuple(safe.within.at),
+                "at": None if safe.within.where is None else tuple(safe.within.where()),
             },
             "frozen": safe.frozen,
             "work": safe.work,
@@ -183,4 +183,4 @@ def _within(state: Mapping[str, Any] | None, device: torch.device) -> Within | N
         return Position(*(tensor.to(device) for tensor in tensors))
 
     at = None if state["at"] is None else position(state["at"])
-    return Within(position(state["ends"]), state["chunk"], at)
+    return Within(position(state["ends"]), state["chunk"], None if at is None else lambda: at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from localgd.capture import Capture
+from localgd.hoist import hoist
 from localgd.kernels import rewrite
 from localgd.problem import Chunk, Evaluate, Problem
 from localgd.program import UntraceableError, calls, count_flops, peak_bytes, record
@@ -40,25 +41,29 @@ class Bound:
         self._evaluator = evaluator
         self._evaluate: Evaluate = program.function if program else chunk.evaluate
         self._gradients = chunk.gradients if program is None else None
+        self._data = chunk.tensors
+        if program is not None:
+            self._data += tuple(program.prepare(*chunk.tensors))
         self.captured: dict[Any, Capture] = {}  # blocks of local steps on this chunk
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f_i(x_i), shape (c,), and ∇f_i(x_i), shape (c, d)."""
         self._evaluator.work += self.flops
-        return self._evaluate(x.contiguous(), *self.chunk.tensors)
+        return self._evaluate(x.contiguous(), *self._data)
 
     def gradients(self, x: Tensor) -> Tensor:
         """∇f_i(x_i), shape (c, d)."""
         if self._gradients is not None:
-            return self._gradients(x, *self.chunk.tensors)
+            return self._gradients(x, *self._data)
         self._evaluator.work += self.flops
-        return self._evaluate(x, *self.chunk.tensors)[1]
+        return self._evaluate(x, *self._data)[1]
 
 
 class Program(NamedTuple):
     """A recorded evaluation for chunks of one shape."""
 
-    function: Evaluate
+    prepare: Callable[..., tuple[Tensor, ...]]  # data ↦ what follows from the data alone
+    function: Evaluate  # (x, *data, *prepared) ↦ losses and gradients
     flops: int  # of one evaluation, products and convolutions only
 
 
@@ -116,16 +121,18 @@ class Evaluator:
         arguments = (x, *chunk.tensors)
         program = _recorded(self._problem, chunk, arguments)
         if self._device.type == "cpu":
-            rewrite(program)
+            rewrite(program, for_compiler=self.compiles)
         flops = count_flops(program, arguments)
+        data_bytes = sum(each.numel() * each.element_size() for each in chunk.tensors)
+        prepare, body = hoist(program, data_bytes)
         if not self.compiles:
-            return Program(program, flops)
+            return Program(prepare, body, flops)
         try:
-            return Program(_compiled(program, arguments), flops)
+            return Program(prepare, _compiled(body, (*arguments, *prepare(*chunk.tensors))), flops)
         except (RuntimeError, OSError):
             if not self._free:
                 raise
-            return Program(program, flops)
+            return Program(prepare, body, flops)
 
 
 def has_compiler() -> bool:

@@ -6,6 +6,7 @@ choice among equal ones, the same gradients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,13 +18,18 @@ from localgd.program import calls
 aten = torch.ops.aten
 
 
-def rewrite(program: GraphModule) -> GraphModule:
-    """Apply all rewrites to `program`, in place, and return it."""
+def rewrite(program: GraphModule, *, for_compiler: bool = False) -> GraphModule:
+    """Apply all rewrites to `program`, in place, and return it.
+
+    `for_compiler`: the program will be compiled, which is better at putting parts together
+    than at writing them into place.
+    """
+    backward = pool_backward if for_compiler else pool_backward_in_place
     for node in calls(program, aten.detach.default):
         _replace(node, node.args[0])
     for node in calls(program, aten.max_pool2d_with_indices.default):
         if _is_two_by_two(node):
-            _rewrite_pool(node)
+            _rewrite_pool(node, backward)
     for node in calls(program, aten.convolution_backward.default):
         _rewrite_bias(node)
     program.graph.eliminate_dead_code()
@@ -42,13 +48,28 @@ def pool(x: Tensor) -> Tensor:
 
 def pool_backward(gradient: Tensor, x: Tensor) -> Tensor:
     """Return the gradient of `pool` at `x`: all of it to the first of the largest entries."""
+    upper, lower, left, right = _shares(gradient, x)
+    a, c = upper * left, lower * right
+    top = torch.stack((a, upper - a), -1).flatten(-2)
+    bottom = torch.stack((c, lower - c), -1).flatten(-2)
+    return torch.stack((top, bottom), -2).flatten(-3, -2)
+
+
+def pool_backward_in_place(gradient: Tensor, x: Tensor) -> Tensor:
+    """Return what `pool_backward` does, written straight to where it belongs."""
+    upper, lower, left, right = _shares(gradient, x)
+    result = torch.empty_like(x)
+    a, b, c, d = _corners(result)
+    torch.sub(upper, torch.mul(upper, left, out=a), out=b)
+    torch.sub(lower, torch.mul(lower, right, out=c), out=d)
+    return result
+
+
+def _shares(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What goes to the upper and lower half of each window, and whether to the left of each."""
     a, b, c, d = _corners(x)
     upper = gradient * (torch.maximum(a, b) >= torch.maximum(c, d))
-    lower = gradient - upper
-    left, low_left = upper * (a >= b), lower * (c >= d)
-    top = torch.stack((left, upper - left), -1).flatten(-2)
-    bottom = torch.stack((low_left, lower - low_left), -1).flatten(-2)
-    return torch.stack((top, bottom), -2).flatten(-3, -2)
+    return upper, gradient - upper, a >= b, c >= d
 
 
 def _corners(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -73,8 +94,8 @@ def _is_two_by_two(node: Node) -> bool:
 _NO = ((0, 0), (1, 1))  # no padding, no dilation
 
 
-def _rewrite_pool(node: Node) -> None:
-    """Put `pool` and `pool_backward` in the place of PyTorch's, and before a ReLU.
+def _rewrite_pool(node: Node, backward: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Put `pool` and its `backward` in the place of PyTorch's, and before a ReLU.
 
     max(relu(x)) = relu(max(x)), and a quarter of the ReLUs remain.
     """
@@ -95,14 +116,14 @@ def _rewrite_pool(node: Node) -> None:
     for reader in readers:
         if not relu:
             with graph.inserting_before(reader):
-                _replace(reader, graph.call_function(pool_backward, (reader.args[0], source)))
+                _replace(reader, graph.call_function(backward, (reader.args[0], source)))
     for mask in masks:
         behind: Any = mask.args[0]
         with graph.inserting_before(mask):
             passed = graph.call_function(
                 aten.threshold_backward.default, (behind.args[0], result, 0)
             )
-            _replace(mask, graph.call_function(pool_backward, (passed, relu.args[0])))
+            _replace(mask, graph.call_function(backward, (passed, relu.args[0])))
 
 
 def _relu_before(source: Node, node: Node, readers: list[Node]) -> tuple[Any, list[Node]]:

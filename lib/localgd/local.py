@@ -14,7 +14,7 @@ from torch import Tensor
 from localgd.engine import Bound, Evaluator
 from localgd.problem import Problem
 from localgd.rules import Plan
-from localgd.walk import Position, Walk
+from localgd.walk import Position, Walk, Where
 
 Leap = Callable[[Tensor, Tensor], Tensor]
 
@@ -32,7 +32,7 @@ class Within(NamedTuple):
 
     ends: Position  # of the chunks that are done, (m, …); the other rows mean nothing
     chunk: int  # the chunk that is on its way
-    at: Position | None  # where it is
+    where: Where | None  # tells where it is; None where it has not begun
 
 
 def local_phase(
@@ -71,8 +71,9 @@ def local_phase(
         walk = Walk(
             evaluator, bound[number], etas[nodes], limits[nodes], plan.grad_tol, problem.num_buffers
         )
-        at = within.at if within and within.chunk == number else None
-        if at is None:
+        if within and within.chunk == number and within.where:
+            at = within.where()
+        else:
             at = walk.start(start[nodes], gradients[nodes])
         at = walk.go_on(at, partial(_tell, pause, ends, number))
         ends = _put(ends, nodes, at) if len(bound) > 1 else at
@@ -82,8 +83,8 @@ def local_phase(
     return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), met)
 
 
-def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, at: Position) -> None:
-    pause(Within(ends, chunk, at))
+def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:
+    pause(Within(ends, chunk, where))
 
 
 def _nowhere(like: Tensor) -> Position:

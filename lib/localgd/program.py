@@ -52,24 +52,27 @@ def peak_bytes(program: GraphModule) -> int:
     A result lives from the operation that makes it to the last one that reads it or a view
     of it; arguments do not count.
     """
-    nodes = list(program.graph.nodes)
+    owner = owners(program)
+    last = {owner[each]: node for node in owner for each in (node, *node.all_input_nodes)}
+    expiring = dict.fromkeys(owner, 0)
+    for node, reader in last.items():
+        expiring[reader] += size_in_bytes(node)
+    alive = peak = 0
+    for node in owner:
+        alive += size_in_bytes(node) if owner[node] is node else 0
+        peak = max(peak, alive)
+        alive -= expiring[node]
+    return peak
+
+
+def owners(program: GraphModule) -> dict[Node, Node]:
+    """Return for every node, in order, the one whose memory its result is: itself, or another's."""
     owner: dict[Node, Node] = {}
-    last: dict[Node, int] = {}
-    for position, node in enumerate(nodes):
+    for node in program.graph.nodes:
         inputs = node.all_input_nodes
         source = inputs[0] if inputs and _shares_memory(node) else node
         owner[node] = owner.get(source, source)
-        for each in (node, *inputs):
-            last[owner[each]] = position
-    expiring: dict[int, int] = {}
-    for node, position in last.items():
-        expiring[position] = expiring.get(position, 0) + _bytes(node)
-    alive = peak = 0
-    for position, node in enumerate(nodes):
-        alive += _bytes(node) if owner[node] is node else 0
-        peak = max(peak, alive)
-        alive -= expiring.get(position, 0)
-    return peak
+    return owner
 
 
 def count_flops(program: GraphModule, arguments: Sequence[Tensor]) -> int:
@@ -80,7 +83,8 @@ def count_flops(program: GraphModule, arguments: Sequence[Tensor]) -> int:
     return int(counter.get_total_flops())
 
 
-def _bytes(node: Node) -> int:
+def size_in_bytes(node: Node) -> int:
+    """Return the size of the result of an operation, 0 for what is no tensor."""
     value = node.meta.get("val")
     if node.op != "call_function" or not isinstance(value, Tensor):
         return 0

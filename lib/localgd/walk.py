@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,7 +27,8 @@ class Position(NamedTuple):
     rows: Tensor  # (r,) int64, the nodes that still take part, by their place in the chunk
 
 
-Pause = Callable[[Position], None]
+Where = Callable[[], Position]
+Pause = Callable[[Where], None]
 
 
 class Walk:
@@ -53,7 +55,6 @@ class Walk:
         self.grad_tol, self.num_buffers = grad_tol, num_buffers
         self.longest = int(limits.max())
         self.even = grad_tol is None and int(limits.min()) == self.longest
-        self._within = torch.zeros_like(limits, dtype=torch.bool)
 
     def start(self, x: Tensor, gradients: Tensor) -> Position:
         """Take the first step from x, shape (c, d), where the gradients are known."""
@@ -65,47 +66,75 @@ class Walk:
     def go_on(self, at: Position, pause: Pause) -> Position:
         """Take the steps that remain and return where they end.
 
-        `pause` is called between steps with a position from which `go_on` arrives at the same
-        end, bit for bit.
+        `pause` is called between steps with a way to ask for a position from which `go_on`
+        arrives at the same end, bit for bit.
         """
         if len(at.rows) < len(at.x):
             return self._without_the_done(at, pause)
-        done, waiting = int(at.steps.max()), self.grad_tol is not None
-        while waiting or done < self.longest:
-            count = BLOCK_STEPS if self.evaluator.captures else 1
-            if not waiting:
-                count = min(count, self.longest - done)
-            before = at.steps
-            at = at._replace(**self._block(at, count))
-            done += count
-            moving = at.steps - before == count
-            if waiting and not bool(moving.any()):
-                break
-            if self._may_shed(done) and 2 * int(moving.sum()) <= len(moving):
-                at = at._replace(rows=_padded(moving))
-                pause(at)
+        if self.evaluator.captures:
+            return self._in_blocks(at, pause)
+        return self._evenly(at, pause) if self.even else self._unevenly(at, pause)
+
+    def _evenly(self, at: Position, pause: Pause) -> Position:
+        """As many steps for every node: nobody has to be asked."""
+        x = at.x
+        for done in range(int(at.steps.max()), self.longest):
+            x = self._descend(x, self.bound.gradients(x))
+            pause(partial(self._even_position, at, x, done + 1))
+        return self._even_position(at, x, self.longest)
+
+    def _even_position(self, at: Position, x: Tensor, done: int) -> Position:
+        return at._replace(x=x, steps=torch.full_like(at.steps, done))
+
+    def _unevenly(self, at: Position, pause: Pause) -> Position:
+        """Step by step, the host deciding who goes on."""
+        done = int(at.steps.max())
+        while self.grad_tol is not None or done < self.longest:
+            gradients = self.bound.gradients(at.x)
+            active, above = self._active(at.steps, self.limits, gradients)
+            moving = int(active.sum())
+            if self.grad_tol is not None and not moving:
+                return at._replace(above=above)
+            moved = self._descend(at.x, gradients)
+            if moving < len(active):
+                moved = torch.where(active[:, None], moved, at.x)
+            at = Position(moved, at.steps + active, above, at.rows)
+            done += 1
+            if 2 * moving <= len(active) and self._may_shed(done):
+                at = at._replace(rows=_padded(active))
+                pause(partial(_same, at))
                 return self._without_the_done(at, pause)
-            pause(at)
+            pause(partial(_same, at))
         return at
 
-    def _block(self, at: Position, count: int) -> dict[str, Tensor]:
+    def _in_blocks(self, at: Position, pause: Pause) -> Position:
+        """Block by block on a GPU, each of them captured; the host looks who is done between."""
+        done = int(at.steps.max())
+        while self.grad_tol is not None or done < self.longest:
+            count = BLOCK_STEPS
+            if self.grad_tol is None:
+                count = min(count, self.longest - done)
+            before = at.steps
+            x, steps, above = self._block(at, count)
+            at = Position(x, steps, above, at.rows)
+            done += count
+            if self.grad_tol is not None and not bool((at.steps - before == count).any()):
+                return at
+            pause(partial(_same, at))
+        return at
+
+    def _block(self, at: Position, count: int) -> tuple[Tensor, ...]:
         """Take `count` steps, those of nodes that are done having no effect."""
         arguments = (at.x, at.steps, self.limits)
-        if self.evaluator.captures:
-            key = (count, self.even, self.grad_tol)
-            if key not in self.bound.captured:
-                self.bound.captured[key] = Capture(
-                    lambda x, steps, limits: self._steps(x, steps, limits, count), arguments
-                )
-            values = self.bound.captured[key](*arguments)
-        else:
-            values = self._steps(*arguments, count)
-        return dict(zip(("x", "steps", "above"), values, strict=True))
+        key = (count, self.even, self.grad_tol)
+        if key not in self.bound.captured:
+            self.bound.captured[key] = Capture(partial(self._steps, count), arguments)
+        return self.bound.captured[key](*arguments)
 
     def _steps(
-        self, x: Tensor, steps: Tensor, limits: Tensor, count: int
+        self, count: int, x: Tensor, steps: Tensor, limits: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        above = self._within
+        above = steps < limits
         for _ in range(count):
             x, steps, above = self._step(x, steps, limits, self.bound.gradients(x))
         return x, steps, above
@@ -114,14 +143,17 @@ class Walk:
         self, x: Tensor, steps: Tensor, limits: Tensor, gradients: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x_i − η_i ∇f_i(x_i) for the nodes that go on."""
+        active, above = self._active(steps, limits, gradients)
         moved = self._descend(x, gradients)
-        if self.even:
-            return moved, steps + 1, self._within
+        return torch.where(active[:, None], moved, x), steps + active, above
+
+    def _active(self, steps: Tensor, limits: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+        """Which nodes go on, and whose gradient is above the tolerance."""
         active = above = steps < limits
         if self.grad_tol is not None:
             above = square_norms(gradients, self.num_buffers) > self.grad_tol
             active = active & above
-        return torch.where(active[:, None], moved, x), steps + active, above
+        return active, above
 
     def _descend(self, x: Tensor, gradients: Tensor) -> Tensor:
         """x_i − η_i ∇f_i(x_i); carried columns take their next values instead."""
@@ -132,13 +164,9 @@ class Walk:
         return torch.cat([moved, gradients[:, split:]], 1)
 
     def _may_shed(self, done: int) -> bool:
-        return (
-            not self.even
-            and self.bound.chunk.divisible
-            and not self.evaluator.captures
-            and not self.evaluator.compiles
-            and (done - 1) % SHED_STEPS == 0
-        )
+        """Whether this is a moment to leave nodes behind: compiling for fewer would cost more."""
+        due = (done - 1) % SHED_STEPS == 0
+        return due and self.bound.chunk.divisible and not self.evaluator.compiles
 
     def _without_the_done(self, at: Position, pause: Pause) -> Position:
         """Go on with the nodes in `at.rows` alone."""
@@ -162,13 +190,17 @@ class Walk:
 
         everyone = torch.arange(len(rows), device=rows.device)
         start = Position(at.x[rows], at.steps[rows], at.above[rows], everyone)
-        return merged(few.go_on(start, lambda part: pause(merged(part))))
+        return merged(few.go_on(start, lambda where: pause(lambda: merged(where()))))
 
 
 def square_norms(gradients: Tensor, num_buffers: int) -> Tensor:
     """‖∇f_i‖² for every row, carried columns left out: (c, d) → (c,)."""
     own = gradients[:, : gradients.shape[1] - num_buffers] if num_buffers else gradients
-    return (own**2).sum(1)
+    return torch.bmm(own.unsqueeze(1), own.unsqueeze(2)).flatten()
+
+
+def _same(at: Position) -> Position:
+    return at
 
 
 def _padded(moving: Tensor) -> Tensor:

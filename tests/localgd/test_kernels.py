@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, grad_and_value
 
-from localgd.kernels import aten, pool, pool_backward, rewrite
+from localgd.kernels import aten, pool, pool_backward, pool_backward_in_place, rewrite
 from localgd.program import calls, record
 
 shapes = st.tuples(
@@ -25,6 +25,7 @@ def test_pooling_and_its_gradient_are_pytorchs_ties_included(shape, seed, levels
     expected.backward(gradient)
     assert torch.equal(pool(x.detach()), expected)
     assert torch.equal(pool_backward(gradient, x.detach()), x.grad)
+    assert torch.equal(pool_backward_in_place(gradient, x.detach()), x.grad)
 
 
 def step_of(module: nn.Module):
@@ -56,17 +57,18 @@ REWRITTEN = {
 }
 
 
+@pytest.mark.parametrize("for_compiler", [False, True])
 @pytest.mark.parametrize("kind", REWRITTEN)
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**20))
-def test_a_rewritten_step_gives_the_same_values(kind, seed):
+def test_a_rewritten_step_gives_the_same_values(kind, for_compiler, seed):
     torch.manual_seed(seed)
     # Whole numbers make ties, which have to be broken as PyTorch breaks them.
     inputs = torch.randint(-1, 2, (4, 2, 10, 10)).double()
     module = REWRITTEN[kind]()
     module(inputs)
     step, parameters = step_of(module)
-    program = rewrite(record(step, (*parameters, inputs)))
+    program = rewrite(record(step, (*parameters, inputs)), for_compiler=for_compiler)
     assert not calls(program, aten.max_pool2d_with_indices.default)
     assert calls(program, pool)
     for ours, theirs in zip(program(*parameters, inputs), step(*parameters, inputs), strict=True):

@@ -35,7 +35,7 @@ def begin(problem: NetworkProblem, limits, grad_tol=None) -> tuple[Walk, Positio
 def test_a_node_that_is_done_keeps_its_parameters_bit_for_bit(limits, grad_tol):
     going, start = begin(network(), limits, grad_tol)
     seen = [start]
-    end = going.go_on(start, seen.append)
+    end = going.go_on(start, lambda where: seen.append(where()))
     for earlier, later in zip(seen, [*seen[1:], end], strict=True):
         still = earlier.steps == later.steps
         assert torch.equal(earlier.x[still], later.x[still])
@@ -54,7 +54,7 @@ def test_any_pause_is_a_place_to_go_on_from(limits, grad_tol, data):
         patch.setattr(walk, "SHED_STEPS", 4)
         going, start = begin(problem, limits, grad_tol)
         seen = [start]
-        end = going.go_on(start, seen.append)
+        end = going.go_on(start, lambda where: seen.append(where()))
         middle = data.draw(st.sampled_from(seen))
         again = begin(problem, limits, grad_tol)[0].go_on(middle, lambda _: None)
     assert torch.equal(again.x, end.x)
@@ -67,7 +67,7 @@ def test_nodes_that_are_done_are_left_behind(monkeypatch):
     limits = [3, 3, 30, 3, 8]
     going, start = begin(network((3, 4, 3, 5, 2)), limits)
     seen: list[Position] = []
-    end = going.go_on(start, seen.append)
+    end = going.go_on(start, lambda where: seen.append(where()))
     assert end.steps.tolist() == limits
     taking_part = [at.rows.tolist() for at in seen]
     assert taking_part[0] == [0, 1, 2, 3, 4]
