@@ -10,6 +10,7 @@ JOBS ?=
 CHAPTER ?=
 PARAMS ?=
 CLAIM ?=
+CASES ?=
 ARGS ?=
 PORT ?= 8000
 
@@ -22,7 +23,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter serve lab test check claims status fetch clean lock
+.PHONY: help env book chapter serve lab test bench check claims status fetch clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -44,8 +45,8 @@ serve: $(STAMP) ## serve the finished book on this machine [PORT=8000]
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks
 	@$(PYTHON) -m bookrun lab
 
-test: $(STAMP) ## run the tests [CLAIM=lem1: those of one claim] [ARGS=…]
-	@$(PYTHON) -m pytest $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)
+test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
+	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)
 
 check: $(STAMP) ## format, lint, types
 	@$(PYTHON) -m ruff format --check .
@@ -85,6 +86,9 @@ clean: ## remove everything generated, but not .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+bench: $(STAMP) ## compare speeds: build/bench.json [CASES="1 3"] [ARGS=…]
+	@$(PYTHON) -m bench $(CASES) $(ARGS)
 
 lock: ## write requirements.lock anew from the names in pyproject.toml
 	@rm -rf build/lock && mkdir -p build

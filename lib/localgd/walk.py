@@ -88,24 +88,31 @@ class Walk:
 
     def _unevenly(self, at: Position, pause: Pause) -> Position:
         """Step by step, the host deciding who goes on."""
-        done = int(at.steps.max())
-        while self.grad_tol is not None or done < self.longest:
+        done, shortest = int(at.steps.max()), int(self.limits.min())
+        together = 0  # steps that all nodes have taken since `at.steps` was counted
+        tol = self.grad_tol
+        while tol is not None or done < self.longest:
             gradients = self.bound.gradients(at.x)
-            active, above = self._active(at.steps, self.limits, gradients)
-            moving = int(active.sum())
-            if self.grad_tol is not None and not moving:
-                return at._replace(above=above)
-            moved = self._descend(at.x, gradients)
-            if moving < len(active):
-                moved = torch.where(active[:, None], moved, at.x)
-            at = Position(moved, at.steps + active, above, at.rows)
+            norms = None if tol is None else square_norms(gradients, self.num_buffers)
             done += 1
+            if done <= shortest and (norms is None or tol is None or float(norms.min()) > tol):
+                at = at._replace(x=self._descend(at.x, gradients))
+                together += 1
+                pause(partial(_counted, at, together))
+                continue
+            at, together = _counted(at, together), 0
+            active, above = self._active(at.steps, self.limits, norms)
+            moving = int(active.sum())
+            if norms is not None and not moving:
+                return at._replace(above=above)
+            moved = torch.where(active[:, None], self._descend(at.x, gradients), at.x)
+            at = Position(moved, at.steps + active, above, at.rows)
             if 2 * moving <= len(active) and self._may_shed(done):
                 at = at._replace(rows=_padded(active))
-                pause(partial(_same, at))
+                pause(partial(_counted, at, 0))
                 return self._without_the_done(at, pause)
-            pause(partial(_same, at))
-        return at
+            pause(partial(_counted, at, 0))
+        return _counted(at, together)
 
     def _in_blocks(self, at: Position, pause: Pause) -> Position:
         """Block by block on a GPU, each of them captured; the host looks who is done between."""
@@ -120,7 +127,7 @@ class Walk:
             done += count
             if self.grad_tol is not None and not bool((at.steps - before == count).any()):
                 return at
-            pause(partial(_same, at))
+            pause(partial(_counted, at, 0))
         return at
 
     def _block(self, at: Position, count: int) -> tuple[Tensor, ...]:
@@ -143,17 +150,18 @@ class Walk:
         self, x: Tensor, steps: Tensor, limits: Tensor, gradients: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x_i − η_i ∇f_i(x_i) for the nodes that go on."""
-        active, above = self._active(steps, limits, gradients)
+        norms = None if self.grad_tol is None else square_norms(gradients, self.num_buffers)
+        active, above = self._active(steps, limits, norms)
         moved = self._descend(x, gradients)
         return torch.where(active[:, None], moved, x), steps + active, above
 
-    def _active(self, steps: Tensor, limits: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    def _active(self, steps: Tensor, limits: Tensor, norms: Tensor | None) -> tuple[Tensor, Tensor]:
         """Which nodes go on, and whose gradient is above the tolerance."""
-        active = above = steps < limits
-        if self.grad_tol is not None:
-            above = square_norms(gradients, self.num_buffers) > self.grad_tol
-            active = active & above
-        return active, above
+        active = steps < limits
+        if norms is None or self.grad_tol is None:
+            return active, active
+        above = norms > self.grad_tol
+        return active & above, above
 
     def _descend(self, x: Tensor, gradients: Tensor) -> Tensor:
         """x_i − η_i ∇f_i(x_i); carried columns take their next values instead."""
@@ -196,11 +204,13 @@ class Walk:
 def square_norms(gradients: Tensor, num_buffers: int) -> Tensor:
     """‖∇f_i‖² for every row, carried columns left out: (c, d) → (c,)."""
     own = gradients[:, : gradients.shape[1] - num_buffers] if num_buffers else gradients
-    return torch.bmm(own.unsqueeze(1), own.unsqueeze(2)).flatten()
+    norms: Tensor = torch.linalg.vecdot(own, own)
+    return norms
 
 
-def _same(at: Position) -> Position:
-    return at
+def _counted(at: Position, together: int) -> Position:
+    """Return `at` with the steps that all nodes have taken together counted in."""
+    return at._replace(steps=at.steps + together) if together else at
 
 
 def _padded(moving: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Speed comparisons: `make bench`."""

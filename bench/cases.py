@@ -1,0 +1,230 @@
+"""The five comparisons, each a table of rows that stand for themselves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from bench.contenders import CROSS_ENTROPY, network_contenders, ours
+from bench.timing import ratio, take_turns
+from localgd import FixedSteps, LeastSquares, NetworkProblem, ToOptimum, UntilStationary, datasets
+from localgd.engine import Engine
+from localgd.networks import LeNet, SoftmaxLayer, seeded
+
+#: Floating-point operations of one LeNet step on 10 × 100 images, forward and backward.
+LENET_FLOP = 1.517e9
+
+
+class Row(NamedTuple):
+    """One measurement: a median time, and what it is compared with."""
+
+    case: str
+    what: str
+    milliseconds: float  # median, of one local step of all nodes, or of one round (cases 3, 5)
+    against: str  # the contender of the ratio
+    ratio: float  # its time over this one's, median over the turns
+    low: float  # quartiles of that ratio
+    high: float
+    target: str  # "" where none is set
+    met: bool | None
+
+
+class Setting(NamedTuple):
+    """Where and how long to measure."""
+
+    device: str
+    repeats: int
+
+    @property
+    def engines(self) -> list[Engine]:
+        """What a step-by-step run may use here."""
+        return ["eager", "compiled"] if self.device == "cpu" else ["eager", "graph"]
+
+
+def images(m: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """MNIST's first m·n training images, n per node."""
+    data = datasets.mnist("train", first=m * n)
+    return (
+        torch.from_numpy(data.features).reshape(m, n, 1, 28, 28),
+        torch.from_numpy(data.labels).reshape(m, n),
+    )
+
+
+def lenet(setting: Setting) -> Iterator[Row]:
+    """Case 1: LeNet, 10 nodes × 100 images, T = 10; time of one step of all nodes."""
+    T = 10
+    goal = 1.6 if setting.device == "cpu" else 30.0
+    yield from _against_others(
+        setting, "1 LeNet, 10×100, T=10", seeded(LeNet, 0), images(10, 100), T, goal
+    )
+
+
+def softmax(setting: Setting) -> Iterator[Row]:
+    """Case 2: one affine layer with softmax, 10 nodes × 50 images, T = 100."""
+    goal = 5.0 if setting.device == "cpu" else 1.0
+    layer = seeded(SoftmaxLayer, 0)
+    yield from _against_others(setting, "2 softmax, 10×50, T=100", layer, images(10, 50), 100, goal)
+
+
+def least_squares(setting: Setting) -> Iterator[Row]:
+    """Case 3: a round of least squares on colon-cancer, m = 2, T steps at once."""
+    data = datasets.colon_cancer().with_intercept()
+    problem = LeastSquares(*data.split(2), data=data.source)
+    eta, cpu = 1 / float(problem.smoothness().max()), torch.device("cpu")
+    case = f"3 least squares, colon-cancer{'' if data.source.kind == 'real' else ' (stand-in)'}"
+    closed = {
+        "T=1": ours(problem, 1, eta, "closed", cpu),
+        "T=100": ours(problem, 100, eta, "closed", cpu),
+        "T=10⁴": ours(problem, 10_000, eta, "closed", cpu),
+        "T=∞": ours(problem, ToOptimum(), eta, "closed", cpu),
+    }
+    times = take_turns(closed, 10 * setting.repeats, warm_up=20)
+    base = times["T=100"]
+    for name, timing in times.items():
+        value = ratio(timing, base)
+        inverse = ratio(base, timing)
+        yield Row(
+            case,
+            f"{name} at once",
+            1e3 * timing.median,
+            "T=100 at once",
+            *inverse,
+            "same time within 20%",
+            value.median <= 1.2,
+        )
+    both = take_turns(
+        {"closed": closed["T=10⁴"], "stepped": ours(problem, 10_000, eta, "eager", cpu)},
+        max(3, setting.repeats // 2),
+        warm_up=1,
+    )
+    value = ratio(both["stepped"], both["closed"])
+    yield Row(
+        case,
+        "T=10⁴ at once",
+        1e3 * both["closed"].median,
+        "T=10⁴ stepped",
+        *value,
+        "≥ 100",
+        value.median >= 100,
+    )
+
+
+def growth(setting: Setting) -> Iterator[Row]:
+    """Case 4: a small network (784-16-10) with m nodes × 20 images; time of one step."""
+    T = 10
+    network = seeded(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.Tanh(), nn.Linear(16, 10)), 0
+    )
+    engines: list[Engine] = ["eager"] if setting.device == "cpu" else ["graph"]
+    for m in (1, 10, 100, 1000):
+        inputs, targets = images(min(m, 100), 20)
+        times_over = math.ceil(m / 100)
+        inputs, targets = inputs.repeat(times_over, 1, 1, 1, 1), targets.repeat(times_over, 1)
+        fast = setting.device == "cuda" and m == 100
+        yield from _against_others(
+            setting._replace(repeats=setting.repeats if m < 1000 else max(3, setting.repeats // 3)),
+            f"4 small network, m={m}",
+            network,
+            (inputs, targets),
+            T,
+            50.0 if fast else 1.0,
+            engines,
+        )
+    inputs, targets = images(10, 20)
+    problem = NetworkProblem(network, inputs, targets, CROSS_ENTROPY)
+    where = torch.device(setting.device)
+    runs: dict[str, Callable[[], object]] = {
+        f"T={T}": ours(problem, T, 0.01, engines[0], where) for T in (1, 10, 100, 1000)
+    }
+    times = take_turns(runs, max(3, setting.repeats // 2))
+    for name, timing in times.items():
+        T = int(name.removeprefix("T="))
+        per_step = 1e3 * timing.median / T
+        value = times["T=1000"].median / 1000 / (timing.median / T)
+        yield Row(
+            "4 small network, m=10",
+            name,
+            per_step,
+            "a step at T=1000",
+            value,
+            value,
+            value,
+            "",
+            None,
+        )
+
+
+def stopping(setting: Setting) -> Iterator[Row]:
+    """Case 5: the threshold rule against as many fixed steps; time of one round of T = 100."""
+    T, where = 100, torch.device(setting.device)
+    for name, module, (inputs, targets), engine in (
+        ("LeNet, 10×100", seeded(LeNet, 0), images(10, 100), setting.engines[1]),
+        ("softmax, 10×50", seeded(SoftmaxLayer, 0), images(10, 50), setting.engines[-1]),
+    ):
+        problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+        times = take_turns(
+            {
+                "fixed": ours(problem, FixedSteps(T), 1e-3, engine, where),
+                "threshold": ours(problem, UntilStationary(1e-30, T), 1e-3, engine, where),
+            },
+            setting.repeats,
+        )
+        value = ratio(times["threshold"], times["fixed"])
+        yield Row(
+            "5 stopping test, T=100",
+            f"{name}, {engine}, fixed",
+            1e3 * times["fixed"].median,
+            "until stationary",
+            *value,
+            "≤ 1.05",
+            value.median <= 1.05,
+        )
+
+
+CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
+    "1": lenet,
+    "2": softmax,
+    "3": least_squares,
+    "4": growth,
+    "5": stopping,
+}
+
+
+def _against_others(
+    setting: Setting,
+    case: str,
+    module: nn.Module,
+    data: tuple[torch.Tensor, torch.Tensor],
+    T: int,
+    goal: float,
+    engines: list[Engine] | None = None,
+) -> Iterator[Row]:
+    """The loop over nodes and plain vmap over each engine; the best engine has to reach `goal`."""
+    names = engines or setting.engines
+    work = network_contenders(module, *data, T, names, setting.device)
+    times = take_turns(work, setting.repeats)
+    best = max(names, key=lambda name: -times[f"localgd {name}"].median)
+    for name in names:
+        ours_ = times[f"localgd {name}"]
+        for other in ("loop over nodes", "vmap(grad)"):
+            value = ratio(times[other], ours_)
+            least = goal if other == "loop over nodes" else 1.0
+            judged = name == best
+            yield Row(
+                case,
+                name,
+                1e3 * ours_.median / T,
+                other,
+                *value,
+                f"≥ {least:g}" if judged else "",
+                value.median >= least if judged else None,
+            )
+
+
+def roofline(row: dict[str, Any], gflops: float) -> float:
+    """The share of the arithmetic limit that a LeNet step reaches."""
+    return LENET_FLOP / (gflops * 1e9) / (row["milliseconds"] / 1e3)
