@@ -6,6 +6,7 @@ which sums are taken.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -29,6 +30,8 @@ COMPILE_AFTER_FLOPS = 10**13
 #: On a CPU, a node whose intermediate results take more than this is convolved by itself:
 #: grouped convolutions of that size are slower than one after another.
 ALONE_BYTES = 2**19
+#: On a CPU, what the nodes of a chunk may take together: more falls out of the caches.
+CACHE_BYTES = 2**25
 #: The share of a machine's memory that the intermediate results of one step may take.
 MEMORY_SHARE = 0.5
 
@@ -148,8 +151,8 @@ def has_compiler() -> bool:
 def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> list[Chunk]:
     """Return the chunks of nodes that are evaluated together, `chunk_size` nodes at most.
 
-    None divides by the memory that the intermediate results of one node take: as many nodes
-    as half of the machine's memory holds, and one at a time on a CPU where their
+    None divides by the memory that one node takes: as many nodes together as half of the
+    machine's memory holds, on a CPU as many as its caches do, and one at a time where their
     convolutions are large.  It depends on nothing but the problem and the machine.
     """
     if chunk_size is not None or not all(chunk.traceable for chunk in problem.chunks()):
@@ -161,11 +164,16 @@ def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> li
         x = torch.zeros(1, problem.dim, dtype=problem.dtype, device=device)
         program = _recorded(problem, one, (x, *one.tensors))
         need = max(1, peak_bytes(program))
-        size = min(size, max(1, int(MEMORY_SHARE * _memory_bytes(device)) // need))
-        convolves = calls(program, torch.ops.aten.convolution.default)
-        if device.type == "cpu" and convolves and need > ALONE_BYTES:
-            size = 1
-    return problem.chunks(size)
+        fitting = int(MEMORY_SHARE * _memory_bytes(device)) // need
+        if device.type == "cpu":
+            held = [x, x, *one.tensors]  # the model, its gradient, the data
+            held_bytes = sum(each.numel() * each.element_size() for each in held)
+            fitting = min(fitting, CACHE_BYTES // (need + held_bytes))
+            if need > ALONE_BYTES and calls(program, torch.ops.aten.convolution.default):
+                fitting = 1
+        size = min(size, max(1, fitting))
+    parts = math.ceil(problem.num_nodes / size)
+    return problem.chunks(math.ceil(problem.num_nodes / parts))  # few different sizes
 
 
 def _recorded(problem: Problem, chunk: Chunk, arguments: tuple[Tensor, ...]) -> GraphModule:

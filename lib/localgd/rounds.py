@@ -128,13 +128,12 @@ class Rounds:
             within=self.within,
             pause=hold,
         )
-        self._check(phase.x)
         self.frozen = torch.equal(phase.x, self.x.expand_as(phase.x))
         if not self.frozen:
             x = average(phase.x)
             if self.evaluator.reconsider(self.bound, (planned - 1) * _known_steps(plan)):
                 self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
-            self.view, self.x = self._evaluate(x), x
+            self.view, self.x = self._evaluate(x, phase.x), x
         self._record(phase, time.perf_counter() - began)
         self.last_steps, self.within = phase.steps, None
         self.safe = self._snapshot(None)
@@ -161,33 +160,33 @@ class Rounds:
             self.evaluator.compiles,
         )
 
-    def _evaluate(self, x: Tensor) -> View:
+    def _evaluate(self, x: Tensor, ends: Tensor | None = None) -> View:
+        """Evaluate at x, the average of the nodes' `ends`."""
         m = self.problem.num_nodes
-        losses, gradients = x.new_empty(m), x.new_empty(m, len(x))
-        for bound in self.bound:
-            nodes = bound.chunk.nodes
-            values = bound.evaluate(x.expand(len(nodes), -1))
-            if len(self.bound) == 1:
-                losses, gradients = values
-            else:
-                losses[nodes], gradients[nodes] = values
-        self._check(losses[:, None])
-        self._check(gradients)
+        if len(self.bound) == 1:
+            losses, gradients = self.bound[0].evaluate(x.expand(m, -1))
+        else:
+            losses, gradients = x.new_empty(m), x.new_empty(m, len(x))
+            for bound in self.bound:
+                nodes = bound.chunk.nodes
+                losses[nodes], gradients[nodes] = bound.evaluate(x.expand(len(nodes), -1))
         carried = self.problem.num_buffers
+        norms = square_norms(gradients, carried)
+        if not bool(torch.isfinite(losses + norms).all()):
+            suspects = (values for values in (ends, losses, norms) if values is not None)
+            raise self._divergence(*suspects)
         return View(
             gradients,
             float(losses.mean()),
             float(square_norms(average(gradients)[None], carried)),
-            square_norms(gradients, carried).cpu().numpy().astype(np.float64),
+            norms.cpu().numpy().astype(np.float64),
         )
 
-    def _check(self, values: Tensor) -> None:
-        """Raise `DivergenceError` where a row of `values` (m, ·) is not finite."""
-        finite = torch.isfinite(values).all(1)
-        if not bool(finite.all()):
-            node = int((~finite).nonzero()[0])
-            rounds = len(self.recorder.rows)
-            raise DivergenceError(rounds, node, self.trace("diverged"))
+    def _divergence(self, *suspects: Tensor) -> DivergenceError:
+        """The error that names the first node whose row in one of `suspects` is not finite."""
+        strange = [~torch.isfinite(values.reshape(len(values), -1)).all(1) for values in suspects]
+        node = next(int(rows.nonzero()[0]) for rows in strange if bool(rows.any()))
+        return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
 
     def _record(self, phase: LocalPhase | None, seconds: float) -> None:
         m = self.problem.num_nodes
