@@ -114,48 +114,55 @@ def least_squares(setting: Setting) -> Iterator[Row]:
 
 
 def growth(setting: Setting) -> Iterator[Row]:
-    """Case 4: a small network (784-16-10) with m nodes × 20 images; time of one step."""
-    T = 10
-    network = seeded(
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.Tanh(), nn.Linear(16, 10)), 0
-    )
+    """Case 4: a small network (784-16-10), m nodes × 20 images, T = 10; time of one step."""
     engines: list[Engine] = ["eager"] if setting.device == "cpu" else ["graph"]
     for m in (1, 10, 100, 1000):
         inputs, targets = images(min(m, 100), 20)
         times_over = math.ceil(m / 100)
-        inputs, targets = inputs.repeat(times_over, 1, 1, 1, 1), targets.repeat(times_over, 1)
-        fast = setting.device == "cuda" and m == 100
+        data = inputs.repeat(times_over, 1, 1, 1, 1), targets.repeat(times_over, 1)
+        fewer = setting if m < 1000 else setting._replace(repeats=max(3, setting.repeats // 3))
+        goal = 50.0 if setting.device == "cuda" and m == 100 else 1.0
         yield from _against_others(
-            setting._replace(repeats=setting.repeats if m < 1000 else max(3, setting.repeats // 3)),
-            f"4 small network, m={m}",
-            network,
-            (inputs, targets),
-            T,
-            50.0 if fast else 1.0,
-            engines,
+            fewer, f"4 small network, m={m}", _small(16), data, 10, goal, engines
         )
     inputs, targets = images(10, 20)
-    problem = NetworkProblem(network, inputs, targets, CROSS_ENTROPY)
-    where = torch.device(setting.device)
-    runs: dict[str, Callable[[], object]] = {
-        f"T={T}": ours(problem, T, 0.01, engines[0], where) for T in (1, 10, 100, 1000)
-    }
-    times = take_turns(runs, max(3, setting.repeats // 2))
-    for name, timing in times.items():
-        T = int(name.removeprefix("T="))
-        per_step = 1e3 * timing.median / T
-        value = times["T=1000"].median / 1000 / (timing.median / T)
-        yield Row(
-            "4 small network, m=10",
-            name,
-            per_step,
-            "a step at T=1000",
-            value,
-            value,
-            value,
-            "",
-            None,
-        )
+    for name, works in (
+        ("T", {T: (_small(16), T) for T in (1, 10, 100, 1000)}),
+        ("d", {_size(_small(width)): (_small(width), 100) for width in (4, 16, 64, 256)}),
+    ):
+        runs: dict[str, Callable[[], object]] = {}
+        for value, (module, T) in works.items():
+            problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+            where = torch.device(setting.device)
+            runs[f"{name}={value}"] = ours(problem, T, 0.01, engines[0], where)
+        times = take_turns(runs, max(3, setting.repeats // 2))
+        steps = {f"{name}={value}": T for value, (_, T) in works.items()}
+        last = list(runs)[-1]
+        for label, timing in times.items():
+            per_step = timing.median / steps[label]
+            value = times[last].median / steps[last] / per_step
+            yield Row(
+                "4 small network, m=10",
+                label,
+                1e3 * per_step,
+                f"a step at {last}",
+                value,
+                value,
+                value,
+                "",
+                None,
+            )
+
+
+def _small(width: int) -> nn.Module:
+    return seeded(
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.Tanh(), nn.Linear(width, 10)),
+        0,
+    )
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def stopping(setting: Setting) -> Iterator[Row]:

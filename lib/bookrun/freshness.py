@@ -53,8 +53,8 @@ def record_for(
 
 
 def _inlined(project: Project, chapter: Chapter) -> str:
-    """What the chapter reads from book/assets by name: a script that it inlines, say."""
-    names = sorted(set(re.findall(r'"(assets/[\w./-]+)"', chapter.text)))
+    """What the chapter reads by name from book/assets and recorded/: a script, a record."""
+    names = sorted(set(re.findall(r'"((?:assets|\.\./recorded)/[\w./-]+)"', chapter.text)))
     paths = [project.book / name for name in names]
     return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
 
