@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bench.cases import CASES, Row, Setting, roofline
+from bench.cases import CASES, Row, Setting, lenet_profile, roofline
 from bench.machine import describe, matmul_gflops
 from localgd.files import write_atomically
 
@@ -37,7 +37,11 @@ def main() -> int:
                 record["roofline"] = round(roofline(record, machine["matmul_gflops"]), 3)
             rows.append(record)
             print(_line(row, record), flush=True)
-    text = json.dumps({"machine": machine, "repeats": options.repeats, "rows": rows}, indent=1)
+    result = {"machine": machine, "repeats": options.repeats, "rows": rows}
+    if "1" in options.cases:
+        result["lenet_profile"] = lenet_profile(Setting(device, options.repeats))
+        print(f"shares of a LeNet step: {result['lenet_profile']}")
+    text = json.dumps(result, indent=1)
     write_atomically(options.output, (text + "\n").encode())
     print(f"written to {options.output}")
     return 0

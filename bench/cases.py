@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.contenders import CROSS_ENTROPY, network_contenders, ours
+from bench.profile import shares
 from bench.timing import ratio, take_turns
 from localgd import FixedSteps, LeastSquares, NetworkProblem, ToOptimum, UntilStationary, datasets
 from localgd.engine import Engine
@@ -61,6 +62,13 @@ def lenet(setting: Setting) -> Iterator[Row]:
     yield from _against_others(
         setting, "1 LeNet, 10×100, T=10", seeded(LeNet, 0), images(10, 100), T, goal
     )
+
+
+def lenet_profile(setting: Setting) -> dict[str, dict[str, float]]:
+    """What share of a LeNet step is convolution and pooling, for the best engine and the loop."""
+    best = setting.engines[-1]
+    work = network_contenders(seeded(LeNet, 0), *images(10, 100), 10, [best], setting.device)
+    return {name: shares(work[name]) for name in (f"localgd {best}", "loop over nodes")}
 
 
 def softmax(setting: Setting) -> Iterator[Row]:
@@ -140,15 +148,15 @@ def growth(setting: Setting) -> Iterator[Row]:
         last = list(runs)[-1]
         for label, timing in times.items():
             per_step = timing.median / steps[label]
-            value = times[last].median / steps[last] / per_step
+            share = times[last].median / steps[last] / per_step
             yield Row(
                 "4 small network, m=10",
                 label,
                 1e3 * per_step,
                 f"a step at {last}",
-                value,
-                value,
-                value,
+                share,
+                share,
+                share,
                 "",
                 None,
             )
@@ -234,4 +242,4 @@ def _against_others(
 
 def roofline(row: dict[str, Any], gflops: float) -> float:
     """The share of the arithmetic limit that a LeNet step reaches."""
-    return LENET_FLOP / (gflops * 1e9) / (row["milliseconds"] / 1e3)
+    return float(LENET_FLOP / (gflops * 1e9) / (row["milliseconds"] / 1e3))

@@ -44,7 +44,7 @@ def node_by_node(module: nn.Module, inputs: Tensor, targets: Tensor, T: int, eta
         for node, optimizer, u, v in zip(nodes, optimizers, inputs, targets, strict=True):
             for _ in range(T):
                 optimizer.zero_grad()
-                nn.functional.cross_entropy(node(u), v).backward()
+                torch.autograd.backward(nn.functional.cross_entropy(node(u), v))
                 optimizer.step()
         with torch.no_grad():
             for copies in zip(*(node.parameters() for node in nodes), strict=True):

@@ -96,6 +96,21 @@ def test_each_component_that_changes_is_named(
     assert found.startswith(why)
 
 
+@pytest.mark.parametrize("name", ["book/assets/a.js", "recorded/a.json"])
+def test_a_file_that_the_chapter_reads_by_name_belongs_to_its_text(
+    project: Project, name: str
+) -> None:
+    path = project.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("one")
+    quoted = name.removeprefix("book/") if name.startswith("book") else f"../{name}"
+    (project.book / "one.md").write_text(TEXT + f'\n```{{code-cell}}\nopen("{quoted}")\n```\n')
+    execute(project)
+    assert now(project) == []
+    path.write_text("two")
+    assert now(project) == ["its text changed"]
+
+
 def test_changed_parameters_are_shown_with_both_values(project: Project) -> None:
     execute(project)
     assert now(project, rounds=500) == ["parameters changed: rounds 2000 → 500"]
