@@ -136,7 +136,9 @@ class NetworkProblem(Problem):
             group._replace(
                 inputs=_cast(group.inputs, dtype).to(device),
                 targets=_cast(group.targets, dtype).to(device),
-                weights=group.weights.to(device, dtype),
+                weights=self._weights(group.nodes.tolist(), group.weights.shape[1], dtype).to(
+                    device
+                ),
             )
             for group in self._groups
         ]
@@ -214,12 +216,17 @@ class NetworkProblem(Problem):
         self, numbers: Iterable[int], nodes: list[tuple[Tensor, Tensor]], longest: int
     ) -> _Group:
         chosen = list(numbers)
-        weights = torch.zeros(len(chosen), longest, dtype=self.dtype)
-        for row, number in enumerate(chosen):
-            weights[row, : self.samples[number]] = 1.0 / self.samples[number]
         inputs = torch.stack([_pad(nodes[number][0], longest) for number in chosen])
         targets = torch.stack([_pad(nodes[number][1], longest) for number in chosen])
+        weights = self._weights(chosen, longest, self.dtype)
         return _Group(torch.tensor(chosen), inputs, targets, weights)
+
+    def _weights(self, numbers: list[int], longest: int, dtype: torch.dtype) -> Tensor:
+        """1/n_i for the samples of these nodes and 0 for their padding, rounded once."""
+        weights = torch.zeros(len(numbers), longest, dtype=dtype)
+        for row, number in enumerate(numbers):
+            weights[row, : self.samples[number]] = 1.0 / self.samples[number]
+        return weights
 
     def _mixes_samples(self, inputs: Tensor) -> bool:
         """Whether what the module makes of a sample depends on the rest of its batch."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from alone import train_alone
+from alone import mean_loss, train_alone
 from localgd import NetworkProblem, UntilStationary, run
 from modules import CROSS_ENTROPY, FACTORIES, mlp, problem_parts
 
@@ -153,6 +153,18 @@ def test_float64_on_request():
     double = run(problem, local_steps=2, step_size=0.1, rounds=2)
     assert (single.x.dtype, double.x.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(single.x, double.x, rtol=1e-4, atol=1e-6)
+    module, inputs, targets = problem_parts("mlp", [3, 7], 0)
+    module = module.float()  # 1/3 and 1/7 are to be rounded to float64 then, not to float32
+    upcast = run(
+        NetworkProblem(module, inputs, targets, CROSS_ENTROPY),
+        local_steps=1,
+        step_size=0.1,
+        rounds=0,
+        dtype=torch.float64,
+    )
+    inputs = [u.float().double() for u in inputs]
+    loss = mean_loss(module.double(), inputs, targets, CROSS_ENTROPY)
+    assert upcast.loss[0] == pytest.approx(loss, rel=1e-14)
     with pytest.raises(ValueError, match=r"dtype=torch\.int64 is not a floating-point type"):
         run(problem, local_steps=1, step_size=0.1, rounds=1, dtype=torch.int64)
 
