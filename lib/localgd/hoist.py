@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch.fx import Graph, GraphModule, Node
 
-from localgd.program import owners, size_in_bytes
+from localgd.program import owners, size_in_bytes, writes, written
 
 
 def hoist(program: GraphModule, limit_bytes: int) -> tuple[GraphModule, GraphModule]:
@@ -21,11 +20,10 @@ def hoist(program: GraphModule, limit_bytes: int) -> tuple[GraphModule, GraphMod
     arguments = [node for node in nodes if node.op == "placeholder"]
     varying = _reached_from(arguments[0], nodes)
     owner = owners(program)
-    written = {owner[n] for node in nodes if _writes(node) for n in node.all_input_nodes}
     fixed = [n for n in nodes if n.op == "call_function" and n not in varying]
     handed = [n for n in fixed if any(user in varying for user in n.users)]
     kept = {owner[node] for node in handed}
-    if kept & written or sum(size_in_bytes(node) for node in kept) > limit_bytes:
+    if kept & written(program) or sum(size_in_bytes(node) for node in kept) > limit_bytes:
         fixed, handed = [], []
     constants = [node for node in nodes if node.op == "get_attr"]
     return (
@@ -38,14 +36,9 @@ def _reached_from(start: Node, nodes: Iterable[Node]) -> set[Node]:
     """`start`, what depends on it, what writes, and the output."""
     reached = {start}
     for node in nodes:
-        if node.op == "output" or _writes(node) or reached.intersection(node.all_input_nodes):
+        if node.op == "output" or writes(node) or reached.intersection(node.all_input_nodes):
             reached.add(node)
     return reached
-
-
-def _writes(node: Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return isinstance(schema, torch.FunctionSchema) and schema.is_mutable
 
 
 def _part(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from localgd.program import calls
+from localgd.program import calls, owners, written
 
 aten = torch.ops.aten
 
@@ -27,8 +27,9 @@ def rewrite(program: GraphModule, *, for_compiler: bool = False) -> GraphModule:
     backward = pool_backward if for_compiler else pool_backward_in_place
     for node in calls(program, aten.detach.default):
         _replace(node, node.args[0])
+    owner, overwritten = owners(program), written(program)
     for node in calls(program, aten.max_pool2d_with_indices.default):
-        if _is_two_by_two(node):
+        if _is_two_by_two(node) and not _is_overwritten(node, owner, overwritten):
             _rewrite_pool(node, backward)
     for node in calls(program, aten.convolution_backward.default):
         _rewrite_bias(node)
@@ -75,6 +76,13 @@ def _shares(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor
 def _corners(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     even, odd = x[..., ::2, :], x[..., 1::2, :]
     return even[..., ::2], even[..., 1::2], odd[..., ::2], odd[..., 1::2]
+
+
+def _is_overwritten(node: Node, owner: dict[Node, Node], overwritten: set[Node]) -> bool:
+    """Whether a pooling's input or result is written into: both are read again on the way back."""
+    read = [*node.users, *node.all_input_nodes]
+    read += [each for source in node.all_input_nodes for each in source.all_input_nodes]
+    return any(owner.get(each) in overwritten for each in read)
 
 
 def _is_two_by_two(node: Node) -> bool:

@@ -196,7 +196,7 @@ class NetworkProblem(Problem):
     def _check_loss(self, inputs: Tensor, targets: Tensor) -> None:
         few = min(len(targets), 4)
         with torch.no_grad():
-            outputs = copy.deepcopy(self.module)(inputs[:few])
+            outputs = copy.deepcopy(self.module)(inputs[:few].clone())
             losses = self.loss(outputs, targets[:few])
         if not isinstance(losses, Tensor) or losses.shape != (few,):
             shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
@@ -230,8 +230,8 @@ class NetworkProblem(Problem):
 
     def _mixes_samples(self, inputs: Tensor) -> bool:
         """Whether what the module makes of a sample depends on the rest of its batch."""
-        some = inputs[:8]
-        alike = some[:1].expand_as(some).contiguous()
+        some = inputs[:8].clone()
+        alike = some[:1].expand_as(some).clone()
         with torch.no_grad():
             among_others = copy.deepcopy(self.module)(some)[0]
             among_its_like = copy.deepcopy(self.module)(alike)[0]

@@ -38,6 +38,8 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
     for node in program.graph.nodes:
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise UntraceableError(f"it draws random numbers ({node.target})")
+    if any(node.op == "placeholder" for node in written(program)):
+        raise UntraceableError("it writes into its input")
     return program
 
 
@@ -81,6 +83,18 @@ def count_flops(program: GraphModule, arguments: Sequence[Tensor]) -> int:
     with counter, torch.no_grad():
         program(*arguments)
     return int(counter.get_total_flops())
+
+
+def written(program: GraphModule) -> set[Node]:
+    """Return the nodes whose memory some operation of `program` writes into after it is made."""
+    owner = owners(program)
+    return {owner[node.all_input_nodes[0]] for node in owner if writes(node)}
+
+
+def writes(node: Node) -> bool:
+    """Whether the operation writes into its first argument."""
+    schema = getattr(node.target, "_schema", None)
+    return isinstance(schema, torch.FunctionSchema) and schema.is_mutable
 
 
 def size_in_bytes(node: Node) -> int:

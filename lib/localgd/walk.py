@@ -95,7 +95,7 @@ class Walk:
             gradients = self.bound.gradients(at.x)
             norms = None if tol is None else square_norms(gradients, self.num_buffers)
             done += 1
-            if done <= shortest and (norms is None or tol is None or float(norms.min()) > tol):
+            if done <= shortest and (norms is None or tol is None or not float(norms.min()) <= tol):
                 at = at._replace(x=self._descend(at.x, gradients))
                 together += 1
                 pause(partial(_counted, at, together))
@@ -160,7 +160,7 @@ class Walk:
         active = steps < limits
         if norms is None or self.grad_tol is None:
             return active, active
-        above = norms > self.grad_tol
+        above = ~(norms <= self.grad_tol)  # a NaN is not within any tolerance
         return active & above, above
 
     def _descend(self, x: Tensor, gradients: Tensor) -> Tensor:

@@ -245,3 +245,55 @@ def test_provenance_names_module_loss_and_sizes():
         functools.partial(nn.functional.cross_entropy, reduction="none"),
     )
     assert "cross_entropy" in partial.provenance()["loss"]
+
+
+class WritesIntoInput(nn.Linear):
+    """Shifts its input in place."""
+
+    def forward(self, x):
+        x -= 0.5
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_module_that_writes_into_its_input_is_refused_and_the_data_stay(nodes):
+    _, inputs, targets = problem_parts("linear", [3] * nodes, 0)
+    before = [u.clone() for u in inputs]
+    problem = NetworkProblem(WritesIntoInput(6, 3).double(), inputs, targets, CROSS_ENTROPY)
+    with pytest.raises(ValueError, match="it writes into its input"):
+        run(problem, local_steps=1, step_size=0.1, rounds=1, device="cpu")
+    assert all(torch.equal(u, v) for u, v in zip(inputs, before, strict=True))
+
+
+class WritesAroundPool(nn.Module):
+    """Writes in place into the pool's result, or into what went into the ReLU before it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where, self.convolution = where, nn.Conv2d(1, 3, 3, padding=1)
+        self.head = nn.Linear(48, 3)
+
+    def forward(self, x):
+        h = self.convolution(x)
+        y = nn.functional.max_pool2d(torch.relu(h), 2)
+        if self.where == "result":
+            y -= 0.5
+        else:
+            h.mul_(-1)
+            y = y + nn.functional.max_pool2d(torch.relu(h), 2)
+        return self.head(y.flatten(1))
+
+
+@pytest.mark.parametrize("where", ["result", "input"])
+@pytest.mark.parametrize("chunk_size", [1, 2])
+def test_a_module_that_writes_around_its_pool_is_that_of_each_node_alone(where, chunk_size):
+    _, inputs, targets = problem_parts("convolutional", [4, 4], 0)
+    torch.manual_seed(0)
+    module = WritesAroundPool(where).double()
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    call = {"local_steps": 3, "step_size": 0.1, "rounds": 2, "device": "cpu"}
+    trace = run(problem, chunk_size=chunk_size, **call)
+    alone = train_alone(
+        module, inputs, targets, CROSS_ENTROPY, etas=[0.1] * 2, steps=[3] * 2, rounds=2
+    )
+    assert_same(trace, problem, alone)
