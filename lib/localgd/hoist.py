@@ -26,9 +26,10 @@ def hoist(program: GraphModule, limit_bytes: int) -> tuple[GraphModule, GraphMod
     if kept & written(program) or sum(size_in_bytes(node) for node in kept) > limit_bytes:
         fixed, handed = [], []
     constants = [node for node in nodes if node.op == "get_attr"]
+    moved = set(fixed)
     return (
         _part(program, arguments[1:], [*constants, *fixed], handed),
-        _part(program, [*arguments, *handed], [n for n in nodes if n not in fixed], None),
+        _part(program, [*arguments, *handed], [n for n in nodes if n not in moved], None),
     )
 
 

@@ -47,7 +47,12 @@ class NetworkProblem(Problem):
 
     `run` needs to batch the module: forward and loss must be tensor operations that neither
     look at values (`.item()`, `if x.sum() > 0`) nor draw random numbers (dropout in training
-    mode); otherwise it raises `ValueError` and says which.
+    mode), nor write into the input; otherwise it raises `ValueError` and says which.
+    It does not notice what leaves no trace among tensor operations: state kept in Python,
+    numbers drawn by NumPy or `random`, buffers assigned anew instead of written in place.
+    Whether samples mix is tried on the module's outputs at its start, so a loss that mixes
+    samples, or a module that does so only later, needs nodes of one size.  Buffers are
+    carried as real numbers of the parameters' type.
     Raises `ValueError` for data that do not fit together, NaN or infinite entries, a module
     without trainable parameters, and a loss of another shape.
     """
