@@ -13,6 +13,7 @@ CLAIM ?=
 CASES ?=
 ARGS ?=
 PORT ?= 8000
+UPGRADE ?=
 
 # An active conda environment made from environment.yml is used as it is; otherwise .venv.
 ifeq ($(CONDA_DEFAULT_ENV),localgd)
@@ -90,11 +91,12 @@ clean: ## remove everything generated, but not .venv
 bench: $(STAMP) ## compare speeds: build/bench.json [CASES="1 3"] [ARGS=…]
 	@$(PYTHON) -m bench $(CASES) $(ARGS)
 
-lock: ## write requirements.lock anew from the names in pyproject.toml
+lock: ## bring requirements.lock up to the names in pyproject.toml [UPGRADE=1: newest versions]
 	@rm -rf build/lock && mkdir -p build
 	@$(if $(STAMP),python3,python) -m venv build/lock
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
-	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check '.[book,dev]'
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check \
+	  $(if $(UPGRADE),,-c requirements.lock) '.[book,dev]'
 	@build/lock/bin/python -m pip freeze --all | PYTHONPATH=lib $(PYTHON) -m bookrun.lock > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 	@rm -rf build/lock
