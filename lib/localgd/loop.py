@@ -22,7 +22,7 @@ from localgd.engine import Engine, Evaluator, divide
 from localgd.local import Leap
 from localgd.numerics import deterministic, memory_errors
 from localgd.problem import Problem
-from localgd.rounds import Rounds
+from localgd.rounds import Measure, Rounds
 from localgd.rules import Rule, ToOptimum, as_rule
 from localgd.trace import Recorder, Trace
 
@@ -42,6 +42,7 @@ def run(
     chunk_size: int | None = None,
     tf32: bool = False,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    measure: Measure | None = None,
     progress: bool = False,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
@@ -53,7 +54,9 @@ def run(
     `Rule`.  `step_size`: η, or one η_i per node.  `rounds`: how many averages to take at
     most.  `stop`: end as soon as ‖∇f(x_n)‖² ≤ `stop`, or `stop(trace)` is true of the trace
     so far.  `device`: "auto" takes a GPU where there is one and the problem gains by it.
-    `dtype`: the problem's own unless given.  `progress`: show a bar.
+    `dtype`: the problem's own unless given.  `progress`: show a bar.  `measure`: a function
+    of x_n, shape (d,) on the device of the run, that returns numbers by name (a test loss);
+    it is called for every row and fills `Trace.measures`.
 
     `engine`: how the local steps are taken; all ways agree to rounding.  "closed": all T_i at
     once, where the problem has a closed form; a round then costs the same for every T.
@@ -114,7 +117,7 @@ def run(
         provenance = _provenance(problem, settings, target)
         limits = {"rounds": int(rounds), "stop": repr(stop) if callable(stop) else stop}
         recorder = Recorder(problem.num_nodes, provenance | {"settings": settings | limits})
-        loop = Rounds(problem, rule, etas, x, leap, recorder, evaluator, chunks)
+        loop = Rounds(problem, rule, etas, x, leap, recorder, evaluator, chunks, measure)
         keeper = None
         if checkpoint is not None:
             where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,9 @@ from localgd.problem import Chunk, Problem
 from localgd.rules import Plan, RoundInfo, Rule
 from localgd.trace import DivergenceError, Recorder, Trace
 from localgd.walk import square_norms
+
+#: What to know of every average: x_n, shape (d,) ↦ numbers by name.
+Measure = Callable[[Tensor], Mapping[str, float]]
 
 
 def average(x: Tensor) -> Tensor:
@@ -58,9 +61,11 @@ class Rounds:
         recorder: Recorder,
         evaluator: Evaluator,
         chunks: list[Chunk],
+        measure: Measure | None = None,
     ) -> None:
         self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
         self.recorder, self.evaluator, self.chunks = recorder, evaluator, chunks
+        self.measure = measure
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
         self.traffic = 2 * problem.num_nodes * x.numel() * x.element_size()
@@ -199,7 +204,25 @@ class Rounds:
             met=None if phase is None else phase.met,
             seconds=seconds,
             bytes=0 if phase is None else self.traffic,
+            measures=self._measured(),
         )
+
+    def _measured(self) -> dict[str, float]:
+        """What the caller wants to know of x_n, or an error that says what is no number."""
+        if self.measure is None:
+            return {}
+        values = self.measure(self.x.clone())
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"measure returned {type(values).__name__}, expected a mapping of names to numbers"
+            )
+        before = self.recorder.rows[-1]["measures"] if self.recorder.rows else values
+        if set(values) != set(before):
+            raise ValueError(
+                f"measure returned {sorted(values)} after round {len(self.recorder.rows)} and "
+                f"{sorted(before)} before: expected the same names in every round"
+            )
+        return {str(name): float(values[name]) for name in before}
 
 
 def _known_steps(plan: Plan) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from localgd.files import write_atomically
 
 _COLUMNS = ("round", "loss", "grad_norm_sq", "dist", "local_steps", "met", "seconds", "bytes", "x")
+_MEASURE = "measure "  # before the name of a measured column in a saved file
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Trace:
     seconds: NDArray[np.float64]  # (rows,) wall time of the round
     bytes: NDArray[np.int64]  # (rows,) sent and received by all nodes together
     x: NDArray[np.floating[Any]]  # (d,) the final average
+    measures: Mapping[str, NDArray[np.float64]]  # (rows,) each, what `run` was asked to measure
     reason: str  # why the run ended: "rounds", "stop", "frozen", "diverged" or "interrupted"
     provenance: Mapping[str, Any]
 
@@ -57,6 +59,7 @@ class Trace:
         if self.met is not None:
             for node in range(self.met.shape[1]):
                 columns[f"met_{node}"] = self.met[:, node]
+        columns.update(self.measures)
         return pd.DataFrame(columns | {"seconds": self.seconds, "bytes": self.bytes})
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -66,6 +69,7 @@ class Trace:
         """
         arrays = {name: getattr(self, name) for name in _COLUMNS}
         arrays = {name: array for name, array in arrays.items() if array is not None}
+        arrays |= {f"{_MEASURE}{name}": column for name, column in self.measures.items()}
         header = json.dumps({"reason": self.reason, "provenance": dict(self.provenance)})
         buffer = io.BytesIO()
         np.savez_compressed(buffer, header=np.array(header), **arrays)
@@ -77,10 +81,20 @@ class Trace:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 columns: dict[str, Any] = {name: archive.get(name) for name in _COLUMNS}
+                measures = {
+                    name.removeprefix(_MEASURE): archive[name]
+                    for name in archive.files
+                    if name.startswith(_MEASURE)
+                }
                 header = json.loads(str(archive["header"]))
         except (KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a saved trace: {error}") from error
-        return cls(**columns, reason=header["reason"], provenance=header["provenance"])
+        return cls(
+            **columns,
+            measures=measures,
+            reason=header["reason"],
+            provenance=header["provenance"],
+        )
 
 
 def first_row(reached: Any) -> int:
@@ -142,6 +156,10 @@ class Recorder:
             seconds=column("seconds", np.float64),
             bytes=column("bytes", np.int64),
             x=x,
+            measures={
+                name: np.array([row["measures"][name] for row in rows])
+                for name in (rows[0]["measures"] if rows else {})
+            },
             reason=reason,
             provenance=self.provenance,
         )

@@ -95,3 +95,41 @@ def test_first_row_is_the_first_and_its_absence_an_error():
     assert first_row(np.array([3.0, 2.0]) > 2.5) == 0
     with pytest.raises(ValueError, match="holds in none of the 2 rows"):
         first_row([False, False])
+
+
+def test_what_is_measured_is_kept_row_by_row(tmp_path):
+    call = {"local_steps": 3, "step_size": 0.2, "rounds": 6}
+    seen = []
+
+    def measure(x):
+        seen.append(x.clone())
+        x.zero_()  # what it does to its argument is its own affair
+        return {"first": seen[-1][0], "square": np.float32(seen[-1] @ seen[-1])}
+
+    trace = run(PROBLEM, **call, measure=measure)
+    assert list(trace.measures) == ["first", "square"]
+    np.testing.assert_array_equal(trace.measures["first"], [float(x[0]) for x in seen])
+    assert trace.measures["first"].shape == (7,)
+    np.testing.assert_array_equal(trace.x, run(PROBLEM, **call).x)
+    np.testing.assert_array_equal(trace.to_frame()["square"], trace.measures["square"])
+    trace.save(tmp_path / "a.npz")
+    again = Trace.load(tmp_path / "a.npz")
+    for name, column in trace.measures.items():
+        np.testing.assert_array_equal(again.measures[name], column)
+    assert run(PROBLEM, **call).measures == {}
+
+
+@pytest.mark.parametrize(
+    ("measure", "error", "message"),
+    [
+        (lambda x: float(x[0]), TypeError, "measure returned float, expected a mapping"),
+        (
+            lambda x: {"a" if x[0] == 0 else "b": 1.0},
+            ValueError,
+            r"\['b'\] after round 1 and \['a'\]",
+        ),
+    ],
+)
+def test_a_measure_that_returns_no_numbers_is_refused(measure, error, message):
+    with pytest.raises(error, match=message):
+        run(PROBLEM, local_steps=3, step_size=0.2, rounds=6, measure=measure)
