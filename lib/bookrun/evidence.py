@@ -1,7 +1,7 @@
 """What the runs found about the claims: the records in executed notebooks, and those of the tests.
 
-A check or a figure travels as metadata of the output that shows it, so the executed notebook is
-the only place where it is kept.
+A check, a figure or a reported number travels as metadata of the output that shows it, so the
+executed notebook is the only place where it is kept.
 """
 
 import json
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 CHECK = "check"
 FIGURE = "figure"
+NUMBER = "number"
+TRACE = "trace"
 
 #: What a passing check or test says about its claim.
 Kind = Literal["symbolic", "numeric", "counterexample", "corrected", "difference", "control"]

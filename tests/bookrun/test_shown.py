@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,20 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from bookrun import CheckFailed, FigureError, banner, check, display, figure, table
+from bookrun import (
+    CheckFailed,
+    FigureError,
+    banner,
+    check,
+    display,
+    evidence,
+    figure,
+    report,
+    table,
+)
+from bookrun.checks import SWEEP
 from bookrun.evidence import collect
+from bookrun.reports import TRACES
 
 
 @dataclass
@@ -208,3 +221,69 @@ def test_table_formats_numbers_and_sets_mathematics(shown: list[dict[str, Any]])
         table(rows, formats={"nothing": "d"})
     with pytest.raises(ValueError, match="at least one row"):
         table([])
+
+
+def test_in_a_sweep_a_check_outside_its_bounds_is_recorded_and_the_chapter_goes_on(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CheckFailed):
+        check("lem1", "slope", 3.0, high=2.0)
+    monkeypatch.setenv(SWEEP, "1")
+    check("lem1", "slope", 3.0, high=2.0)
+    check("lem1", "slope", float("nan"), high=2.0)
+    assert [item.outcome for item in collect(notebook(shown))] == ["failed"] * 3
+    with pytest.raises(ValueError, match="needs a bound"):
+        check("lem1", "slope", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (0.25, 0.25),
+        (3, 3),
+        (np.float64(0.5), 0.5),
+        (np.array(2), 2),
+        (np.bool_(True), True),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_a_reported_number_is_shown_and_recorded(
+    shown: list[dict[str, Any]], value: Any, kept: Any
+) -> None:
+    report("rate $\\rho$", value)
+    records = [record for _, record in evidence.outputs(notebook(shown), evidence.NUMBER)]
+    assert records == [{"name": "rate $\\rho$", "value": kept}]
+    assert "mathjax_process" in shown[0]["data"]["text/html"]
+    assert collect(notebook(shown)) == []  # it speaks for no claim
+
+
+class Saved:
+    """A trace of two rows."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def save(self, path: Path) -> None:
+        path.write_text("two rows")
+
+
+def test_a_reported_trace_is_kept_where_a_sweep_wants_it(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    report("T = 10 / run", Saved())
+    assert shown == []
+    monkeypatch.setenv(TRACES, str(tmp_path))
+    report("T = 10 / run", Saved())
+    records = [record for _, record in evidence.outputs(notebook(shown), evidence.TRACE)]
+    assert records == [{"name": "T = 10 / run", "file": "T-10-run.npz"}]
+    assert (tmp_path / "T-10-run.npz").read_text() == "two rows"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("rate", "fast", TypeError), ("rate", np.ones(2), TypeError), (" ", 1.0, ValueError)],
+)
+def test_what_is_no_number_cannot_be_reported(name: str, value: Any, error: type) -> None:
+    with pytest.raises(error, match="report"):
+        report(name, value)
