@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from localgd.capture import Capture
+from localgd.describe import sha256
 from localgd.hoist import hoist
 from localgd.kernels import rewrite
 from localgd.problem import Chunk, Evaluate, Problem
-from localgd.program import UntraceableError, calls, count_flops, peak_bytes, record
+from localgd.program import UntraceableError, calls, count_flops, identity, peak_bytes, record
 
 Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
 
@@ -85,6 +86,12 @@ class Evaluator:
         self.captures = kind == "graph" or (self._free and traceable and device.type == "cuda")
         self._problem, self._device = problem, device
         self._programs: dict[Any, Program] = {}
+        self._recorded: list[str] = []
+
+    @property
+    def identity(self) -> str:
+        """What the programs recorded so far compute, as a digest."""
+        return sha256(" ".join(self._recorded).encode())
 
     def bind(self, chunk: Chunk) -> Bound:
         """Return `chunk` with its evaluation.
@@ -123,6 +130,7 @@ class Evaluator:
         )
         arguments = (x, *chunk.tensors)
         program = _recorded(self._problem, chunk, arguments)
+        self._recorded.append(identity(program))
         if self._device.type == "cpu":
             rewrite(program, for_compiler=self.compiles)
         flops = count_flops(program, arguments)

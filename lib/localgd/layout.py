@@ -1,30 +1,34 @@
-"""A module's parameters and buffers as one vector, and back."""
+"""A module's parameters, and the buffers that it writes, as one vector, and back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import Tensor, nn
 
 
 class Layout:
-    """Where each parameter and buffer of a module stands in x."""
+    """Where each trainable parameter and each written buffer of a module stands in x.
 
-    def __init__(self, module: nn.Module) -> None:
+    `written`: the names of the buffers that the forward pass writes.  The others are
+    constants of the module, like its frozen parameters, and not in x.
+    """
+
+    def __init__(self, module: nn.Module, written: Collection[str]) -> None:
         self._parameters = {
             name: value for name, value in module.named_parameters() if value.requires_grad
         }
-        self._buffers = dict(module.named_buffers())
+        self._buffers = {n: value for n, value in module.named_buffers() if n in written}
         if not self._parameters:
             raise ValueError(f"{type(module).__name__} has no trainable parameters")
         types = {value.dtype for value in self._parameters.values()}
-        if len(types) > 1 or not next(iter(types)).is_floating_point:
+        if len(types) > 1 or not types <= {torch.float32, torch.float64}:
             names = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in types))
             raise ValueError(
-                f"the parameters of {type(module).__name__} are of type {names}, expected one "
-                "floating-point type"
+                f"the parameters of {type(module).__name__} are of type {names}, expected all "
+                "float32 or all float64"
             )
         self.dtype = next(iter(types))
         self.num_buffers = sum(value.numel() for value in self._buffers.values())
@@ -35,6 +39,11 @@ class Layout:
         """The shape of everything in x, by name."""
         both = {**self._parameters, **self._buffers}
         return {name: tuple(value.shape) for name, value in both.items()}
+
+    @property
+    def written(self) -> list[str]:
+        """The names of the buffers in x."""
+        return list(self._buffers)
 
     def difference(self, other: Layout) -> str:
         """Return the first parameter in which two layouts differ, in words."""
@@ -57,7 +66,7 @@ class Layout:
         return copies
 
     def flatten(self, module: nn.Module) -> Tensor:
-        """Return parameters, then buffers, of a module as a vector."""
+        """Return parameters, then written buffers, of a module as a vector."""
         named = dict(module.named_parameters()) | dict(module.named_buffers())
         parts = [named[name].detach().flatten().to(self.dtype) for name in self.shapes]
         return torch.cat(parts)

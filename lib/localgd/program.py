@@ -15,6 +15,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from localgd.describe import describe
+
 
 class UntraceableError(ValueError):
     """A function that cannot be recorded: it looks at values, or draws random numbers."""
@@ -36,11 +38,20 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
             raise
         raise UntraceableError(str(error).strip().split(". ")[0].splitlines()[0]) from error
     for node in program.graph.nodes:
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        if _is_random(node):
             raise UntraceableError(f"it draws random numbers ({node.target})")
     if any(node.op == "placeholder" for node in written(program)):
         raise UntraceableError("it writes into its input")
     return program
+
+
+def identity(program: GraphModule) -> str:
+    """Return a text that tells what `program` computes: its operations and its constants."""
+    constants = [
+        describe(getattr(program, str(node.target)))
+        for node in program.graph.find_nodes(op="get_attr")
+    ]
+    return f"{program.code} {constants}"
 
 
 def calls(program: GraphModule, target: Any) -> list[Node]:
@@ -103,6 +114,16 @@ def size_in_bytes(node: Node) -> int:
     if node.op != "call_function" or not isinstance(value, Tensor):
         return 0
     return value.numel() * value.element_size()
+
+
+def _is_random(node: Node) -> bool:
+    """Whether the operation draws random numbers; one whose dropout is 0 does not."""
+    if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+        return False
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    given = dict(zip(names, node.args, strict=False)) | node.kwargs
+    defaults = {a.name: a.default_value for a in node.target._schema.arguments}  # type: ignore[union-attr]
+    return all((defaults | given).get(name) != 0 for name in ("dropout_p", "dropout", "p"))
 
 
 def _shares_memory(node: Node) -> bool:

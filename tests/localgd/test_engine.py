@@ -9,6 +9,7 @@ from torch import nn
 
 from localgd import LeastSquares, NetworkProblem, UntilStationary, engine, run
 from localgd.engine import divide, has_compiler
+from localgd.node_function import NodeFunction
 from modules import CROSS_ENTROPY, FACTORIES, problem_parts
 
 CPU = torch.device("cpu")
@@ -189,7 +190,7 @@ def test_out_of_memory_says_what_to_do(monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried …")
 
     problem = network()
-    monkeypatch.setattr(problem, "_evaluate_node", run_out)
+    monkeypatch.setattr(NodeFunction, "node", run_out)
     monkeypatch.setattr(NetworkProblem, "to", lambda self, *_: self)
     call = {"local_steps": 1, "step_size": 0.1, "rounds": 1, "device": "cpu"}
     with pytest.raises(MemoryError, match="do not fit into memory: give chunk_size=1"):

@@ -80,9 +80,15 @@ def square_norm(module: nn.Module) -> float:
 
 
 def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The average of parameters and buffers, counters to the nearest integer."""
+    """The average of parameters and buffers, counters to the nearest integer.
+
+    What is the same on every node is its own average, to the last bit and of any type.
+    """
     result = {}
     for name, first in states[0].items():
+        if all(torch.equal(state[name], first) for state in states):
+            result[name] = first
+            continue
         mean = torch.stack([state[name].double() for state in states]).mean(0)
         result[name] = (mean if first.is_floating_point() else mean.round()).to(first.dtype)
     return result

@@ -1,0 +1,122 @@
+"""Values in words that are the same in every process: no memory addresses, arrays by digest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import types
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def describe(value: Any) -> str:
+    """Return `value` in words: numbers and texts as they are, functions by name, objects by state.
+
+    Arrays and tensors are given by type, shape and SHA-256; a function's code is not looked at.
+    """
+    return _Words(code=False).of(value)
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits that change with `value`, its functions' code included."""
+    return sha256(_Words(code=True).of(value).encode())
+
+
+def sha256(content: bytes) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of `content`."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """Return the bytes of a tensor's entries, in order."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: numbers as Python's, the rest in words."""
+    if isinstance(value, str | bool | int | float | type(None)):
+        return value
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.ndim == 0):
+        return plain(value.item())
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return describe(value)
+
+
+class _Words:
+    """Describes values, those that hold each other once."""
+
+    def __init__(self, *, code: bool) -> None:
+        self._code = code
+        self._seen: set[int] = set()
+
+    def of(self, value: Any) -> str:
+        if isinstance(value, str | bytes | bool | int | float | complex | type(None) | PurePath):
+            return repr(value)
+        if isinstance(value, np.generic):
+            return repr(value.item())
+        if isinstance(value, Tensor):
+            kind = str(value.dtype).removeprefix("torch.")
+            return f"{kind}{tuple(value.shape)}#{sha256(tensor_bytes(value))}"
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return f"{value.dtype}{value.shape}#{sha256(np.ascontiguousarray(value).tobytes())}"
+        if isinstance(value, torch.dtype | torch.device):
+            return str(value)
+        if isinstance(value, type):
+            return f"{value.__module__}.{value.__qualname__}"
+        if id(value) in self._seen:
+            return "…"
+        self._seen.add(id(value))
+        try:
+            return self._of_compound(value)
+        finally:
+            self._seen.discard(id(value))
+
+    def _of_compound(self, value: Any) -> str:
+        if isinstance(value, Mapping):
+            items = (f"{self.of(key)}: {self.of(each)}" for key, each in value.items())
+            return "{" + ", ".join(items) + "}"
+        if isinstance(value, set | frozenset):
+            return "{" + ", ".join(sorted(self.of(each) for each in value)) + "}"
+        if isinstance(value, list | tuple | np.ndarray):
+            return "[" + ", ".join(self.of(each) for each in value) + "]"
+        if isinstance(value, functools.partial):
+            words = [self.of(value.func), *(self.of(each) for each in value.args)]
+            words += [f"{name}={self.of(each)}" for name, each in value.keywords.items()]
+            return f"partial({', '.join(words)})"
+        if isinstance(value, types.CodeType):
+            return sha256(f"{value.co_code!r} {value.co_names} {self.of(value.co_consts)}".encode())
+        if isinstance(value, types.MethodType):
+            return f"{self.of(value.__self__)}.{value.__func__.__name__}"
+        if isinstance(value, types.FunctionType):
+            return self._of_function(value)
+        if isinstance(value, nn.Module):
+            return self._of_module(value)
+        if isinstance(value, types.BuiltinFunctionType | types.ModuleType):
+            return value.__name__
+        state = getattr(value, "__dict__", {})
+        inside = ", ".join(f"{name}={self.of(each)}" for name, each in state.items())
+        return f"{type(value).__qualname__}({inside})"
+
+    def _of_function(self, function: types.FunctionType) -> str:
+        if not self._code:
+            return function.__name__
+        inside = inspect.getclosurevars(function).nonlocals
+        holds = (function.__defaults__, function.__kwdefaults__, inside)
+        return f"{function.__qualname__}#{self.of(function.__code__)} {self.of(holds)}"
+
+    def _of_module(self, module: nn.Module) -> str:
+        words = " ".join(repr(module).split())
+        if not self._code:
+            return words
+        flags = [each.training for each in module.modules()]
+        state = {name: self.of(value) for name, value in module.state_dict().items()}
+        return f"{words} {flags} {state}"

@@ -1,0 +1,299 @@
+"""A module batched, padded and recorded does what it does when it is called, or is refused."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from alone import train_alone
+from localgd import NetworkProblem, run
+from modules import CROSS_ENTROPY, linear, problem_parts
+
+CLASS_WEIGHTS = torch.tensor([1.0, 5.0, 25.0], dtype=torch.float64)
+
+
+def zero_head() -> nn.Module:
+    module = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3))
+    nn.init.zeros_(module[3].weight)
+    return module
+
+
+class ZeroGate(nn.Module):
+    """A residual branch behind a gate that starts at zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.BatchNorm1d(6), nn.Linear(6, 3)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x):
+        return self.last(x + torch.tanh(self.norm(x)))
+
+
+class BatchSize(nn.Linear):
+    """Divides by the size of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 3)
+
+    def forward(self, x):
+        return super().forward(x) / len(x)
+
+
+class Frequencies(nn.Module):
+    """Scales the gradient of an embedding by how often a word occurs in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.last = nn.Embedding(5, 6, scale_grad_by_freq=True), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.words(x[:, 0].abs().long() % 5)))
+
+
+class Named(nn.Module):
+    """Returns its outputs in a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.norm, self.last = nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return {"scores": self.last(torch.tanh(self.norm(self.hidden(x))))}
+
+
+def balanced(outputs, targets):
+    """Weights the samples by their class, in proportion to the batch."""
+    weights = CLASS_WEIGHTS[targets]
+    return CROSS_ENTROPY(outputs, targets) * weights / weights.mean()
+
+
+def of_scores(outputs, targets):
+    return CROSS_ENTROPY(outputs["scores"], targets)
+
+
+MIXING = {
+    "a head that starts at zero": (zero_head, CROSS_ENTROPY),
+    "a gate that starts at zero": (ZeroGate, CROSS_ENTROPY),
+    "the size of the batch": (BatchSize, CROSS_ENTROPY),
+    "frequencies in the batch": (Frequencies, CROSS_ENTROPY),
+    "a dictionary": (Named, of_scores),
+    "the loss": (linear, balanced),
+}
+
+
+@pytest.mark.claim("alg1", kind="numeric")
+@pytest.mark.parametrize("name", MIXING)
+def test_nodes_of_different_size_are_not_padded_where_samples_mix(name):
+    make, loss = MIXING[name]
+    torch.manual_seed(0)
+    module = make().double()
+    _, inputs, targets = problem_parts("linear", [3, 6, 5], 4)
+    problem = NetworkProblem(module, inputs, targets, loss)
+    if name != "frequencies in the batch":  # vmap has no rule for it, so the nodes run alone
+        assert [len(chunk.nodes) for chunk in problem.chunks()] == [1, 1, 1]
+    trace = run(problem, local_steps=4, step_size=0.05, rounds=3, device="cpu", chunk_size=1)
+    alone = train_alone(module, inputs, targets, loss, etas=[0.05] * 3, steps=[4] * 3, rounds=3)
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
+
+
+def test_nodes_are_padded_where_samples_do_not_mix():
+    # The control: not everything is taken for mixing.
+    _, inputs, targets = problem_parts("linear", [3, 6, 5], 4)
+    for module in (linear(), nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))):
+        problem = NetworkProblem(module.double(), inputs, targets, CROSS_ENTROPY)
+        assert [len(chunk.nodes) for chunk in problem.chunks()] == [3]
+
+
+class Assigns(nn.Module):
+    """Keeps running values by assigning its buffers anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("run", torch.zeros(6))
+        self.register_buffer("calls", torch.tensor(0))
+
+    def forward(self, x):
+        self.run = 0.9 * self.run + 0.1 * x.mean(0).detach()
+        self.calls = self.calls + 1
+        return self.last(x - self.run)
+
+
+class WritesIntoPart(Assigns):
+    """Writes its buffers in place, one of them in part."""
+
+    def forward(self, x):
+        self.run[:3] = x.mean(0).detach()[:3]
+        self.calls += 1
+        return self.last(x - self.run)
+
+
+@pytest.mark.claim("alg1", kind="numeric")
+@pytest.mark.parametrize("make", [Assigns, WritesIntoPart])
+@pytest.mark.parametrize("chunk_size", [1, 3])
+def test_buffers_that_are_assigned_are_carried_like_those_that_are_written(make, chunk_size):
+    torch.manual_seed(0)
+    module = make().double()
+    _, inputs, targets = problem_parts("linear", [4, 4, 4], 1)
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    assert problem.num_buffers == 7
+    call = {"local_steps": [2, 4, 3], "step_size": 0.1, "rounds": 3, "device": "cpu"}
+    trace = run(problem, chunk_size=chunk_size, **call)
+    alone = train_alone(
+        module, inputs, targets, CROSS_ENTROPY, etas=[0.1] * 3, steps=[2, 4, 3], rounds=3
+    )
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
+    state = problem.unflatten(trace.x).state_dict()
+    for name, value in alone.state.items():
+        torch.testing.assert_close(state[name], value, rtol=1e-9, atol=1e-12)
+
+
+class Constants(nn.Module):
+    """Reads buffers that no real number of x's type could carry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("phase", torch.tensor([1 + 2j] * 6))
+        self.register_buffer("large", torch.tensor(2**24 + 1))
+        self.register_buffer("mask", torch.tensor([0.0, 0.0, -torch.inf]))
+
+    def forward(self, x):
+        turned = (x * self.phase).imag + (self.large - 2**24)
+        return torch.softmax(self.last(turned) + self.mask, 1)
+
+
+def test_buffers_that_are_only_read_stay_constants_of_any_type():
+    torch.manual_seed(0)
+    module = Constants()
+    inputs, targets = torch.randn(2, 4, 6), torch.randint(0, 3, (2, 4))
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    assert problem.num_buffers == 0
+    trace = run(problem, local_steps=3, step_size=0.1, rounds=2, device="cpu")
+    alone = train_alone(
+        module, list(inputs), list(targets), CROSS_ENTROPY, etas=[0.1] * 2, steps=[3] * 2, rounds=2
+    )
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-5)
+    trained = dict(problem.unflatten(trace.x).named_buffers())
+    for name, value in module.named_buffers():
+        assert torch.equal(trained[name], value)
+
+
+class Reshapes(Assigns):
+    """Turns a buffer into one of another shape."""
+
+    def forward(self, x):
+        self.run = x.detach()
+        return self.last(x)
+
+
+class Turns(Assigns):
+    """Writes a complex buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("phase", torch.ones(6, dtype=torch.complex64))
+
+    def forward(self, x):
+        self.phase *= 1j
+        return self.last(x)
+
+
+class CountsInPython(Assigns):
+    """Keeps state where no tensor operation sees it."""
+
+    calls_so_far = 0
+
+    def forward(self, x):
+        self.calls_so_far += 1
+        return self.last(x) * self.calls_so_far
+
+
+class DrawsElsewhere(Assigns):
+    """Draws random numbers that are not PyTorch's."""
+
+    def forward(self, x):
+        return self.last(x) * random.random()
+
+
+class DrawsFromNumPy(Assigns):
+    """Draws random numbers from NumPy."""
+
+    def forward(self, x):
+        return self.last(x) * float(np.random.rand())  # noqa: NPY002
+
+
+class GoesRound(Assigns):
+    """Writes where autograd does not look."""
+
+    def forward(self, x):
+        self.last.weight.data.mul_(0.5)
+        return self.last(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (Reshapes, r"turns its buffer run from .*\(6,\) into .*\(4, 6\)"),
+        (Turns, r"turns its buffer phase .* must stay real"),
+        (CountsInPython, "CountsInPython and its loss give another value.*keep state in Python"),
+        (DrawsElsewhere, "draw numbers outside PyTorch"),
+        (DrawsFromNumPy, "draw numbers outside PyTorch"),
+        (GoesRound, r"GoesRound changes its parameter last\.weight"),
+    ],
+)
+def test_what_batching_would_lose_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkProblem(make(), torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
+
+
+def test_the_loss_moves_with_the_module():
+    module, inputs, targets = problem_parts("mlp", [4, 4], 0)
+    loss = nn.CrossEntropyLoss(weight=CLASS_WEIGHTS, reduction="none")
+    problem = NetworkProblem(module, inputs, targets, loss)
+    call = {"local_steps": 2, "step_size": 0.1, "rounds": 2, "device": "cpu"}
+    single = run(problem, dtype=torch.float32, **call)
+    np.testing.assert_allclose(single.x, run(problem, **call).x, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_without_dropout_draws_nothing():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, batch_first=True)
+    module = nn.Sequential(layer, nn.Flatten(), nn.Linear(18, 3)).double()
+    inputs = torch.randn(2, 4, 3, 6, dtype=torch.float64)
+    targets = torch.randint(0, 3, (2, 4))
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    trace = run(problem, local_steps=3, step_size=0.1, rounds=2, device="cpu")
+    alone = train_alone(
+        module, list(inputs), list(targets), CROSS_ENTROPY, etas=[0.1] * 2, steps=[3] * 2, rounds=2
+    )
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
+    noisy = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.2, batch_first=True)
+    module = nn.Sequential(noisy, nn.Flatten(), nn.Linear(18, 3)).double()
+    with pytest.raises(ValueError, match="random"):
+        run(
+            NetworkProblem(module, inputs, targets, CROSS_ENTROPY),
+            local_steps=1,
+            step_size=0.1,
+            rounds=1,
+        )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_type_that_numpy_cannot_average_is_refused(dtype):
+    module, inputs, targets = problem_parts("mlp", [4, 4], 0)
+    with pytest.raises(ValueError, match="expected all float32 or all float64"):
+        NetworkProblem(module.to(dtype), inputs, targets, CROSS_ENTROPY)
+    problem = NetworkProblem(module.double(), inputs, targets, CROSS_ENTROPY)
+    with pytest.raises(ValueError, match=r"must be torch\.float32 or torch\.float64"):
+        run(problem, local_steps=1, step_size=0.1, rounds=1, dtype=dtype)
+
+
+def test_a_module_that_cannot_be_copied_says_so():
+    module = nn.Linear(6, 3)
+    module.cache = module.weight * 2  # no leaf of the graph: deepcopy refuses it
+    with pytest.raises(ValueError, match="Linear cannot be copied"):
+        NetworkProblem(module, torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
