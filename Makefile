@@ -11,6 +11,8 @@ CHAPTER ?=
 PARAMS ?=
 CLAIM ?=
 CASES ?=
+FIGURE ?=
+SCALE ?= paper
 ARGS ?=
 PORT ?= 8000
 UPGRADE ?=
@@ -24,12 +26,12 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter serve lab test bench check claims status fetch clean lock
+.PHONY: help env book chapter serve lab test bench check claims status fetch record record-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS='|' read -r name text; do printf '%-11s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS='|' read -r name text; do printf '%-13s %s\n' "$$name" "$$text"; done
 
 env: $(STAMP) ## make the environment (.venv) from requirements.lock
 
@@ -62,6 +64,13 @@ status: $(STAMP) ## say for each chapter whether it is fresh, and if not, why
 
 fetch: $(STAMP) ## bring the data that the chapters use into the cache
 	@$(PYTHON) -m bookrun fetch
+
+record: $(STAMP) ## run a network figure in full, or go on: FIGURE=fig4a [SCALE=paper|cpu] [ARGS=--again]
+	@$(if $(FIGURE),,echo 'Which figure? For example: make record FIGURE=fig4a' >&2; exit 2)
+	@$(PYTHON) -m bookrun record $(FIGURE) --scale $(SCALE) $(ARGS)
+
+record-check: $(STAMP) ## run the beginnings of all records again and compare [FIGURE=fig4a] [ARGS="--steps 500"]
+	@$(PYTHON) -m bookrun record-check $(FIGURE) $(ARGS)
 
 clean: ## remove everything generated, but not .venv
 	rm -rf build

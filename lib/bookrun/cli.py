@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
     command("lab", _lab, "open the chapters in JupyterLab")
     command("fetch", _fetch, "bring the chapters' data into the cache")
+    recorder = command("record", _record, "run a network figure and write recorded/FIGURE.json")
+    recorder.add_argument("figure", metavar="FIGURE")
+    recorder.add_argument("--scale", default="paper", help="paper (default) or cpu")
+    recorder.add_argument("--engine", default="auto", help="localgd's engine; auto by default")
+    recorder.add_argument("--again", action="store_true", help="take nothing over")
+    checker = command("record-check", _record_check, "run the beginnings of records again")
+    checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
+    checker.add_argument("--steps", type=int, default=100, help="local steps a run, 100 by default")
     command("clean", _clean, "remove everything generated")
     serve = command("serve", _serve, "serve the finished site on this machine")
     serve.add_argument("--port", type=int, default=8000)
@@ -144,6 +152,25 @@ def _fetch(project: Project, _options: argparse.Namespace) -> int:
             print(f"{name}: {datasets.fingerprint(name)}")
         except ValueError as error:
             raise BookError(str(error)) from None
+    return 0
+
+
+def _record(project: Project, options: argparse.Namespace) -> int:
+    from . import recording  # brings PyTorch
+
+    path = recording.record(
+        project, options.figure, options.scale, engine=options.engine, again=options.again
+    )
+    print(project.shown(path))
+    return 0
+
+
+def _record_check(project: Project, options: argparse.Namespace) -> int:
+    from . import replay  # brings PyTorch
+
+    problems = replay.check(project, options.figures, options.steps)
+    if problems:
+        raise BookError("\n".join(["", "records that do not hold:", *problems]))
     return 0
 
 

@@ -44,6 +44,10 @@ class Project:
         """What the tests found about the claims."""
         return self.build / "evidence" / "tests.json"
 
+    def recorded(self, figure: str) -> Path:
+        """The recorded runs of a figure."""
+        return self.root / "recorded" / f"{figure}.json"
+
     def executed(self, profile: str, chapter: str) -> Path:
         """The executed notebook of a chapter."""
         return self.build / "executed" / profile / f"{chapter}.ipynb"

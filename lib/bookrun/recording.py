@@ -1,0 +1,123 @@
+"""Records a figure: its cases one after the other, each with a checkpoint, none of them twice."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from localgd import DivergenceError
+from localgd.engine import Engine
+from localgd.fetch import UnreachableError
+
+from . import catalogue, records
+from .errors import BookError
+from .experiments import Case, carry_out, problem, training_data
+from .files import build_lock, digest
+from .machine import commit, processor
+from .project import Project
+from .records import Made, Record, Recorded
+
+
+def record(
+    project: Project,
+    figure: str,
+    scale: str,
+    *,
+    engine: Engine = "auto",
+    again: bool = False,
+) -> Path:
+    """Carry out what is missing of a figure and write ``recorded/FIGURE.json``; its path.
+
+    What has finished is kept under ``build/record`` and not run again, a case that was cut short
+    goes on from its checkpoint, and ``recorded/`` changes when all is there. A run that is
+    recorded already is taken over where its settings are the same, also when the code has
+    changed since, unless ``again`` asks for all of them anew.
+
+    Raises ``BookError`` for a figure or scale that there is not, for data that cannot be had (a
+    stand-in is never recorded), for settings that cannot be run and for a checkpoint of another
+    machine; ``KeyboardInterrupt`` when it is interrupted.
+    """
+    asked = catalogue.cases(figure, scale)
+    published = project.recorded(figure)
+    directory = project.build / "record" / f"{figure}-{scale}"
+    working = directory / "finished.json"
+    with build_lock(directory):
+        if again:
+            working.unlink(missing_ok=True)
+        try:
+            data = training_data(asked[0], "real").source.describe()
+        except (UnreachableError, ValueError) as error:
+            raise BookError(f"{figure} is recorded from real data only: {error}") from None
+        kept = _finished([working] if again else [published, working], scale)
+        for number, case in enumerate(asked, 1):
+            label = f"{figure} {scale} {number}/{len(asked)} {case.name}"
+            if case in kept:
+                changed = kept[case].made.code != records.code_digest()
+                _say(f"{label}: there already{', though the code has changed' if changed else ''}")
+                continue
+            began = time.monotonic()
+            end = kept[case] = _carried_out(project, case, directory, engine)
+            done = tuple(kept[each] for each in asked if each in kept)
+            records.save(Record(figure, scale, data, done), working)
+            _checkpoint(case, directory).unlink(missing_ok=True)
+            _say(
+                f"{label}: {len(end) - 1} rounds, {end.local_steps.max(1).sum():.0f} steps, "
+                f"loss {end.loss[-1]:.3g}, {end.reason}, {time.monotonic() - began:.0f} s"
+            )
+        records.save(Record(figure, scale, data, tuple(kept[each] for each in asked)), published)
+    return published
+
+
+def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
+    """The runs that these records hold at this scale, the later record's where both have one."""
+    found: dict[Case, Recorded] = {}
+    for path in paths:
+        if path.is_file():
+            there = records.load(path)
+            if there.scale == scale:
+                found |= {each.case: each for each in there.cases}
+    return found
+
+
+def _carried_out(project: Project, case: Case, directory: Path, engine: Engine) -> Recorded:
+    """One case's run; one that diverges is recorded as far as it went."""
+    try:
+        trace = carry_out(
+            case,
+            source="real",
+            engine=engine,
+            checkpoint=_checkpoint(case, directory),
+            progress=sys.stderr.isatty(),
+        )
+    except DivergenceError as error:
+        trace = error.trace
+    except (UnreachableError, ValueError) as error:
+        raise BookError(f"{case.name}: {error}") from None
+    if trace.reason == "interrupted":
+        raise KeyboardInterrupt
+    posed = problem(case, "real")
+    made = Made(
+        started=trace.provenance["started"],
+        commit=commit(project.root),
+        code=records.code_digest(),
+        device=_device(trace.provenance["device"]),
+        engine=engine,
+        threads=trace.provenance["threads"],
+        versions=trace.provenance["versions"],
+    )
+    return records.of_trace(case, trace, made, posed.dim - posed.num_buffers, posed.num_buffers)
+
+
+def _checkpoint(case: Case, directory: Path) -> Path:
+    """Where the run is kept while it lasts; other settings or other code begin another one."""
+    settings = json.dumps(asdict(case), sort_keys=True)
+    return directory / f"{case.name}-{digest(settings, records.code_digest())[:8]}.pt"
+
+
+def _device(described: str) -> str:
+    return f"the CPU ({processor()})" if described.startswith("cpu") else described
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
