@@ -1,4 +1,4 @@
-"""The command line: ``python -m bookrun build|chapter|status|claims|fetch|serve|lab|clean``."""
+"""The command line: ``python -m bookrun COMMAND``, where no command lists them."""
 
 import argparse
 import functools
@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         if name == "chapter":
             added.add_argument("name", metavar="CHAPTER")
             added.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
+    sweep = command("sweep", _sweep, "run a chapter over a grid of its parameters")
+    sweep.add_argument("grid", metavar="FILE", help="the grid, for example sweeps/tstar.yaml")
+    sweep.add_argument("--dry-run", action="store_true", help="print the points, run nothing")
+    sweep.add_argument("--jobs", type=_jobs, help="how many chapters at once (default: cores)")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to run on")
+    sweep.add_argument("--retry", action="store_true", help="run points again that failed")
     command("lab", _lab, "open the chapters in JupyterLab")
     command("fetch", _fetch, "bring the chapters' data into the cache")
     recorder = command("record", _record, "run a network figure and write recorded/FIGURE.json")
@@ -98,6 +104,21 @@ def _chapter(project: Project, options: argparse.Namespace) -> int:
     given = assignments(shlex.split(options.params))
     print(preview.chapter(project, options.name, options.profile, given))
     return 0
+
+
+def _sweep(project: Project, options: argparse.Namespace) -> int:
+    """Status 1 when a point failed: the others have run all the same."""
+    from . import sweeps  # what it needs is heavy, and only it needs it
+
+    path = Path(options.grid)
+    if options.dry_run:
+        print(sweeps.planned(project, path))
+        return 0
+    wanted = {"jobs": options.jobs, "scheduler": options.scheduler, "retry": options.retry}
+    found = sweeps.sweep(path, project=project, **wanted)
+    print(found.summary)
+    print(found.page)
+    return 1 if len(found.failed) else 0
 
 
 def _status(project: Project, options: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ class Account:
     cell: int = 0
     first_line: str = ""
     error: str = ""
+    died: bool = False  # the kernel was killed, which says nothing about the chapter
 
 
 def main() -> int:
@@ -100,7 +101,7 @@ def execute(order: Order, scratch: Path) -> Account:
     except DeadKernelError:
         write_atomic(Path(order.failed), _openable(partial, order))
         cell, line = _unfinished(json.loads(partial.read_text(encoding="utf-8")))
-        return Account(cell, line, "the kernel died (killed, or out of memory)")
+        return Account(cell, line, "the kernel died (killed, or out of memory)", died=True)
     seconds = time.monotonic() - started
     finished = nbformat.read(partial, as_version=4)
     problem = _twice_drawn(finished)

@@ -1,0 +1,168 @@
+"""One sweep from its grid file to its page."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ..build import kernel_environment, settle_environment
+from ..display import PIPELINE
+from ..errors import BookError
+from ..files import build_lock
+from ..markup import number
+from ..project import Project, cores
+from . import grid as grids
+from . import page, results
+from .cluster import connected, deliveries
+from .points import FAILED, OUTSIDE, Found, Point, bring_data, points_of, sweeps_directory
+from .results import Results
+from .task import Assignment, code_digest
+
+Say = Callable[[Point, Found], None]
+
+
+def sweep(
+    path: Path | str,
+    *,
+    project: Project | None = None,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    retry: bool = False,
+) -> Results:
+    """Run the points of a grid file that were not run yet, and write the table and the page.
+
+    ``jobs`` is the number of chapters at once on this machine, its cores by default; ``scheduler``
+    the address of a Dask scheduler to use instead. ``retry`` runs points again that failed.
+    An interruption keeps what had ended, and the same call goes on from there.
+
+    Raises ``BookError`` before anything runs for a grid that does not fit its chapter. Points that
+    fail do not raise: they are in ``Results.failed``.
+    """
+    file = Path(path)
+    project = project or Project(_root_of(file))
+    grid = grids.load(project, file)
+    bring_data(grid)
+    points = points_of(project, grid)
+    directory = sweeps_directory(project) / grid.name
+    with build_lock(directory):
+        pending = [point for point in points if _to_run(point, retry)]
+        try:
+            if pending:
+                _run(project, grid, pending, len(points), jobs, scheduler)
+        finally:
+            found = results.gather(grid, points, directory)
+            results.write(found)
+            page.write(project, found, len(points))
+    return found
+
+
+def planned(project: Project, path: Path) -> str:
+    """The points of a grid file, one a line, and which of them are there already."""
+    grid = grids.load(project, path)
+    lines = []
+    for point in points_of(project, grid):
+        found = point.found()
+        state = f"{found.status}, {found.seconds:.1f} s" if found else "to run"
+        lines.append(f"{described(point, grid.varied)}: {state}")
+    fixed = ", ".join(f"{name}={number(value)}" for name, value in grid.fixed.items())
+    head = f"{len(lines)} points of chapter {grid.chapter.name}{f' with {fixed}' if fixed else ''}"
+    return "\n".join([head, *(f"  {line}" for line in lines)])
+
+
+def described(point: Point, varied: Sequence[str]) -> str:
+    """A point in words: the parameters that vary."""
+    return ", ".join(f"{name}={number(point.record.parameters[name])}" for name in varied)
+
+
+def _root_of(file: Path) -> Path:
+    """The repository that a grid file is in."""
+    for parent in file.resolve().parents:
+        if (parent / "_toc.yml").is_file():
+            return parent
+    raise BookError(f"{file} is not in a book: there is no _toc.yml above it")
+
+
+def _to_run(point: Point, retry: bool) -> bool:
+    found = point.found()
+    return found is None or (retry and found.status == FAILED)
+
+
+def workers(wanted: int | None, count: int) -> int:
+    """How many chapters run at once, so that no core has two of them.
+
+    Inside a chapter of the build that is as many as the build gave it threads.
+    """
+    own = os.environ.get("OMP_NUM_THREADS", "") if PIPELINE in os.environ else ""
+    return max(1, min(wanted or int(own or cores()), count))
+
+
+def _run(
+    project: Project,
+    grid: grids.Grid,
+    pending: Sequence[Point],
+    total: int,
+    jobs: int | None,
+    scheduler: str | None,
+) -> None:
+    settle_environment()
+    count = workers(jobs, len(pending))
+    threads = 1 if scheduler else max(1, cores() // count)
+    by_id = {point.id: point for point in pending}
+    assignments = [
+        Assignment(
+            id=point.id,
+            text=grid.chapter.text,
+            values=dict(point.values),
+            record=point.record.to_dict(),
+            cwd=str(project.book),
+            environment=kernel_environment(threads),
+            code=code_digest(),
+        )
+        for point in pending
+    ]
+    with (
+        connected(scheduler, count) as client,
+        _progress(grid, len(pending), total) as say,
+        contextlib.closing(deliveries(client, assignments)) as delivered,
+    ):
+        for delivery in delivered:
+            point = by_id[delivery.id]
+            point.keep(delivery.found, delivery.files)
+            say(point, delivery.found)
+
+
+@contextlib.contextmanager
+def _progress(grid: grids.Grid, count: int, total: int) -> Iterator[Say]:
+    """Yield what reports a point that has ended: a bar on a terminal, else a line each."""
+    from tqdm import tqdm
+
+    tally = {FAILED: 0, OUTSIDE: 0}
+    terminal = sys.stderr.isatty()
+    with tqdm(
+        total=total, initial=total - count, unit="point", leave=False, disable=not terminal
+    ) as bar:
+
+        def say(point: Point, found: Found) -> None:
+            line = f"{described(point, grid.varied)}: {_worded(found)}"
+            if found.status in tally:
+                tally[found.status] += 1
+                counts = (f"{number} {status}" for status, number in tally.items() if number)
+                bar.set_postfix_str(", ".join(counts), refresh=False)
+            if not terminal:
+                print(line, file=sys.stderr, flush=True)
+            elif found.status == FAILED or found.attempts > 1:
+                bar.write(line, file=sys.stderr)
+            bar.update()
+
+        yield say
+
+
+def _worded(found: Found) -> str:
+    words = f"{found.status}, {found.seconds:.1f} s"
+    if found.attempts > 1:
+        words += f", run {found.attempts} times because its worker was killed"
+    if found.error:
+        place = f" in code cell {found.cell}, `{found.first_line}`" if found.first_line else ""
+        words += f"{place}: {found.error}"
+    return words
