@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import pickle
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from localgd.describe import describe, digest, plain
 from localgd.files import write_atomically
 from localgd.local import Within
 from localgd.problem import Problem
@@ -24,7 +25,7 @@ from localgd.rounds import Rounds, Snapshot
 from localgd.rules import Rule
 from localgd.walk import Position
 
-_FORMAT = "localgd checkpoint 1"
+_FORMAT = "localgd checkpoint 2"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Checkpoint:
 
     `path`: the file; it appears whole or not at all.  `every_seconds`: write when so much
     time has passed since the last writing, within a round too.  `every_rounds`: write after
-    so many rounds as well.  A run also writes it when it ends, for whatever reason.
+    so many rounds as well.  A run also writes it at its start, so that a path that cannot be
+    written is found out then, and when it ends, for whatever reason.
     Raises `ValueError` for an interval that is negative, or fewer rounds than one.
     """
 
@@ -54,6 +56,9 @@ class Keeper:
     def __init__(self, settings: Checkpoint, fingerprint: Mapping[str, str]) -> None:
         self.settings, self.path = settings, Path(settings.path)
         self._fingerprint = dict(fingerprint)
+        self._rule: str | None = None  # what the rule was at the start
+        self._mark: tuple[int, int] | None = None  # tells the file as it was written last
+        self._writes = False
         self._written, self._rows = time.monotonic(), 1  # row 0 is no round
 
     def take_up(self, rounds: Rounds) -> None:
@@ -88,9 +93,38 @@ class Keeper:
                 frozen=state["frozen"],
                 work=state["work"],
                 compiles=state["compiles"],
+                rule=state["rule"],
             )
         )
         self._rows = len(state["rows"])
+
+    def start(self, rounds: Rounds) -> None:
+        """Write for the first time.
+
+        Raises `OSError` where the file cannot be written, and `TypeError` where the state of
+        the rule cannot be read again.
+        """
+        self._rule = digest(vars(rounds.rule))
+        content = self._content(rounds)
+        try:
+            torch.load(io.BytesIO(content), weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise TypeError(
+                f"the state_dict of {type(rounds.rule).__qualname__} holds what a checkpoint cannot "
+                "(numbers, texts, lists, dictionaries and tensors only): "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+        self._replace(content, rounds)
+        self._writes = True
+
+    def check_rule(self, rule: Rule) -> None:
+        """Raise `TypeError` where a rule has changed in a way that a checkpoint does not keep."""
+        kept = type(rule).state_dict is not Rule.state_dict
+        if not kept and digest(vars(rule)) != self._rule:
+            raise TypeError(
+                f"{type(rule).__qualname__} changes its attributes when it plans: a run with a "
+                "checkpoint could not be taken up. Let it override state_dict and load_state_dict"
+            )
 
     def when_due(self, rounds: Rounds) -> None:
         """Write, if it is time."""
@@ -100,7 +134,32 @@ class Keeper:
             self.write(rounds)
 
     def write(self, rounds: Rounds) -> None:
-        """Write the checkpoint of `rounds` where it is safe to resume."""
+        """Write the checkpoint of `rounds` where it is safe to resume; warn where it fails.
+
+        Where somebody else has written the file since, theirs stays.
+        """
+        if not self._writes:
+            return
+        if self.path.exists() and _mark(self.path) != self._mark:
+            self._writes = False
+            warnings.warn(
+                f"{self.path} has been written by another run: this one goes on without it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return
+        try:
+            self._replace(self._content(rounds), rounds)
+        except OSError as error:
+            self._written = time.monotonic()
+            warnings.warn(
+                f"the checkpoint {self.path} cannot be written ({error}): the run goes on, and "
+                "tries again",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _content(self, rounds: Rounds) -> bytes:
         safe = rounds.safe
         state = {
             "format": _FORMAT,
@@ -119,11 +178,16 @@ class Keeper:
             "frozen": safe.frozen,
             "work": safe.work,
             "compiles": safe.compiles,
+            "rule": dict(safe.rule),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.path, buffer.getvalue())
-        self._written, self._rows = time.monotonic(), safe.rows
+        return buffer.getvalue()
+
+    def _replace(self, content: bytes, rounds: Rounds) -> None:
+        write_atomically(self.path, content)
+        self._mark = _mark(self.path)
+        self._written, self._rows = time.monotonic(), rounds.safe.rows
 
     def _load(self) -> dict[str, Any]:
         try:
@@ -137,28 +201,27 @@ class Keeper:
         return state
 
 
-def fingerprint(problem: Problem, rule: Rule, x0: Tensor, settings: Mapping[str, Any]) -> Any:
+def fingerprint(
+    problem: Problem, rule: Rule, x0: Tensor, program: str, settings: Mapping[str, Any]
+) -> Any:
     """Return what a run's course depends on, by name, as short texts.
 
-    `settings`: what else it depends on.  Not among it are the number of rounds and the
+    `program`: what the recorded evaluation computes; `settings`: what else it depends on.  Not among it are the number of rounds and the
     stopping criterion, which say only where the course ends.
     """
-    described = json.dumps(problem.provenance(), sort_keys=True, default=repr)
     texts = {name: str(value) for name, value in settings.items()}
-    texts["local_steps"] = f"{type(rule).__qualname__} {json.dumps(vars(rule), default=str)}"
-    texts["problem"] = f"{type(problem).__qualname__} {_digest(described.encode())}"
-    texts["x0"] = _digest(_bytes(x0))
+    texts["local_steps"] = f"{rule!r} {digest(rule)}"
+    texts["problem"] = f"{type(problem).__qualname__} {digest(plain(problem.provenance()))}"
+    texts["program"] = program
+    texts["x0"] = describe(x0)
     for name, tensor in problem.tensors().items():
-        texts[f"data {name}"] = f"{tuple(tensor.shape)} {_digest(_bytes(tensor))}"
+        texts[f"data {name}"] = describe(tensor)
     return texts
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+def _mark(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

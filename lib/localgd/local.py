@@ -59,7 +59,11 @@ def local_phase(
     start = x.expand(m, -1)
     if plan.max_steps is None:
         project = problem.projection()
-        assert project is not None  # `run` has refused such a problem
+        if project is None:
+            raise ValueError(
+                f"the rule asks for the exact optimum (Plan.max_steps is None), and "
+                f"{type(problem).__name__} has no projection"
+            )
         return LocalPhase(project(start), np.full(m, np.inf), None)
     limits = torch.tensor(plan.max_steps, device=x.device)
     if leap is not None and plan.grad_tol is None and plan.max_steps.max() > 1:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from localgd import __version__
 from localgd.checkpoint import Checkpoint, Keeper, fingerprint
+from localgd.describe import plain
 from localgd.engine import Engine, Evaluator, divide
 from localgd.local import Leap
 from localgd.numerics import deterministic, memory_errors
@@ -97,8 +98,10 @@ def run(
     _check_count(rounds, "rounds", 0)
     if chunk_size is not None:
         _check_count(chunk_size, "chunk_size", 1)
-    if stop is not None and not callable(stop) and not (math.isfinite(stop) and stop > 0):
-        raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
+    if stop is not None and not callable(stop):
+        stop = float(stop)
+        if not (math.isfinite(stop) and stop > 0):
+            raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
     target = pick_device(device, problem)
     problem = problem.to(target, dtype or problem.dtype)
     x = _start(problem, x0, seed, target)
@@ -109,20 +112,22 @@ def run(
         settings = {
             "local_steps": repr(rule),
             "step_size": etas.tolist(),
-            "seed": seed,
+            "seed": int(seed),
             "engine": engine,
             "chunks": [len(chunk.nodes) for chunk in chunks],
             "tf32": tf32,
         }
         provenance = _provenance(problem, settings, target)
-        limits = {"rounds": int(rounds), "stop": repr(stop) if callable(stop) else stop}
+        limits = {"rounds": int(rounds), "stop": plain(stop)}
         recorder = Recorder(problem.num_nodes, provenance | {"settings": settings | limits})
         loop = Rounds(problem, rule, etas, x, leap, recorder, evaluator, chunks, measure)
         keeper = None
         if checkpoint is not None:
             where = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
             course = {name: provenance[name] for name in ("device", "dtype", "threads", "versions")}
-            keeper = Keeper(where, fingerprint(problem, rule, x, settings | course))
+            keeper = Keeper(
+                where, fingerprint(problem, rule, x, evaluator.identity, settings | course)
+            )
             keeper.take_up(loop)
             recorder.provenance = {**recorder.provenance, "settings": settings | limits}
         return _course(loop, int(rounds), stop, keeper, progress)
@@ -148,9 +153,13 @@ def _course(
     reason = "rounds"
     try:
         loop.begin()
+        if keeper:
+            keeper.start(loop)
         with tqdm(total=rounds, initial=loop.done, unit="round", disable=not progress) as bar:
             while loop.done < rounds and not loop.frozen and not loop.should_stop(stop):
                 loop.round(rounds - loop.done, save)
+                if keeper:
+                    keeper.check_rule(loop.rule)
                 save()
                 bar.update()
         if loop.frozen:
@@ -159,9 +168,19 @@ def _course(
             reason = "stop"
     except KeyboardInterrupt:
         reason = "interrupted"
+    except Exception:
+        if keeper:
+            keeper.write(loop)
+        raise
+    try:
+        if keeper:
+            keeper.write(loop)
+    except KeyboardInterrupt:  # one is no reason to lose what there is; a second one ends it all
+        reason = "interrupted"
+        if keeper:
+            keeper.write(loop)
+    if reason == "interrupted":
         print(_how_to_go_on(loop, keeper), file=sys.stderr)
-    if keeper:
-        keeper.write(loop)
     return loop.trace(reason)
 
 
@@ -210,7 +229,7 @@ def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> Leap |
 def _start(problem: Problem, x0: Any, seed: int, device: torch.device) -> Tensor:
     """Return x_0 as a finite (d,) tensor of the problem's type, or say what is wrong."""
     if x0 is None:
-        x0 = problem.initial(torch.Generator().manual_seed(seed))
+        x0 = problem.initial(torch.Generator().manual_seed(int(seed)))
     x = torch.as_tensor(x0 if isinstance(x0, Tensor) else np.asarray(x0, float))
     if x.shape != (problem.dim,):
         raise ValueError(f"x0 has shape {tuple(x.shape)}, expected ({problem.dim},)")
@@ -224,7 +243,7 @@ def _provenance(problem: Problem, settings: dict[str, Any], device: torch.device
     hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "problem": dict(problem.provenance()),
+        "problem": plain(problem.provenance()),
         "settings": settings,
         "device": f"{device.type} ({hardware})",
         "threads": torch.get_num_threads(),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ class Snapshot(NamedTuple):
     frozen: bool
     work: int  # of the evaluator
     compiles: bool
+    rule: Mapping[str, Any]  # its state before it plans the round that comes, or has begun
 
 
 class View(NamedTuple):
@@ -73,6 +75,7 @@ class Rounds:
         self.frozen = False
         self.within: Within | None = None
         self.view: View | None = None
+        self.rule_state = copy.deepcopy(rule.state_dict())
         self.safe = self._snapshot(None)
 
     @property
@@ -84,6 +87,8 @@ class Rounds:
         """Take up a run at `at`; the recorder holds its rows already."""
         self.x, self.last_steps, self.within = at.x, at.last_steps, at.within
         self.frozen, self.evaluator.work = at.frozen, at.work
+        self.rule.load_state_dict(copy.deepcopy(at.rule))
+        self.rule_state = at.rule
         if at.compiles and not self.evaluator.compiles:
             self.evaluator.compile()
             self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
@@ -101,7 +106,7 @@ class Rounds:
             self.safe = self._snapshot(None)
 
     def round(self, planned: int, pause: Callable[[], None]) -> None:
-        """Do one round, or what is left of it; `frozen` says that no node moved in it.
+        """Do one round, or what is left of it; `frozen` says that none can move from now on.
 
         `planned`: how many rounds are to come, this one included.  `pause` is called whenever
         `safe` has moved on within the round.
@@ -133,14 +138,16 @@ class Rounds:
             within=self.within,
             pause=hold,
         )
-        self.frozen = torch.equal(phase.x, self.x.expand_as(phase.x))
-        if not self.frozen:
+        unmoved = torch.equal(phase.x, self.x.expand_as(phase.x))
+        self.frozen = unmoved and self.rule.constant
+        if not unmoved:
             x = average(phase.x)
             if self.evaluator.reconsider(self.bound, (planned - 1) * _known_steps(plan)):
                 self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
             self.view, self.x = self._evaluate(x, phase.x), x
         self._record(phase, time.perf_counter() - began)
         self.last_steps, self.within = phase.steps, None
+        self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
 
     def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
@@ -163,6 +170,7 @@ class Rounds:
             self.frozen,
             self.evaluator.work,
             self.evaluator.compiles,
+            self.rule_state,
         )
 
     def _evaluate(self, x: Tensor, ends: Tensor | None = None) -> View:
@@ -178,8 +186,7 @@ class Rounds:
         carried = self.problem.num_buffers
         norms = square_norms(gradients, carried)
         if not bool(torch.isfinite(losses + norms).all()):
-            suspects = (values for values in (ends, losses, norms) if values is not None)
-            raise self._divergence(*suspects)
+            raise self._divergence(losses + norms, ends)
         return View(
             gradients,
             float(losses.mean()),
@@ -187,19 +194,30 @@ class Rounds:
             norms.cpu().numpy().astype(np.float64),
         )
 
-    def _divergence(self, *suspects: Tensor) -> DivergenceError:
-        """The error that names the first node whose row in one of `suspects` is not finite."""
-        strange = [~torch.isfinite(values.reshape(len(values), -1)).all(1) for values in suspects]
-        node = next(int(rows.nonzero()[0]) for rows in strange if bool(rows.any()))
+    def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
+        """The error that names the node to blame for `values` at the average of `ends`.
+
+        It is the one whose own model is not finite; or the one whose value is not, where
+        others' are; or the one that went farthest, having pulled the average along.
+        """
+        strange = ~torch.isfinite(values)
+        if ends is not None:
+            lost = ~torch.isfinite(ends).all(1)
+            if bool(lost.any()):
+                strange = lost
+            elif bool(strange.all()):
+                sizes = ends.double().square().sum(1)
+                strange = sizes == sizes.max()
+        node = int(strange.nonzero()[0])
         return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
 
     def _record(self, phase: LocalPhase | None, seconds: float) -> None:
-        m = self.problem.num_nodes
+        m, dist = self.problem.num_nodes, self.problem.distance(self.x)
         assert self.view is not None
         self.recorder.add(
             loss=self.view.loss,
             grad_norm_sq=self.view.grad_norm_sq,
-            dist=self.problem.distance(self.x),
+            dist=None if dist is None else float(dist),
             local_steps=np.zeros(m) if phase is None else phase.steps,
             met=None if phase is None else phase.met,
             seconds=seconds,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from localgd.describe import describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,15 @@ class Plan:
 
 
 class Rule(ABC):
-    """How many local steps every node takes; see `plan`."""
+    """How many local steps every node takes; see `plan`.
+
+    A rule whose plans depend on more than `RoundInfo` keeps that in its state: for a run with
+    a checkpoint it overrides `state_dict` and `load_state_dict`.
+    """
+
+    #: Whether the same x_n always gets the same plan, whatever the round.  Then a round in
+    #: which no node moves is the last one.
+    constant = False
 
     @abstractmethod
     def plan(self, info: RoundInfo, num_nodes: int) -> Plan:
@@ -50,6 +60,18 @@ class Rule(ABC):
         """Raise `ValueError` where the rule does not fit `num_nodes` nodes."""
         return
 
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return what the coming plans depend on: numbers, texts, lists, dictionaries, tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        if state:
+            raise NotImplementedError(f"{type(self).__qualname__} has a state_dict and cannot load")
+
+    def __repr__(self) -> str:
+        return describe(self)
+
 
 class FixedSteps(Rule):
     """T_i = T for every node, or T_i = T[i]: Algorithm 1 as written.
@@ -57,6 +79,8 @@ class FixedSteps(Rule):
     `T`: an integer ≥ 1, or one per node.  Raises `TypeError` for a T that is not an
     integer and `ValueError` for T < 1; T = ∞ is `ToOptimum()`.
     """
+
+    constant = True
 
     def __init__(self, T: int | Sequence[int]) -> None:
         self._per_node = isinstance(T, Sequence | np.ndarray)
@@ -75,7 +99,7 @@ class FixedSteps(Rule):
         return Plan(np.broadcast_to(np.asarray(self.steps, np.int64), (num_nodes,)))
 
     def __repr__(self) -> str:
-        return f"FixedSteps({list(self.steps) if self._per_node else self.steps[0]})"
+        return f"{type(self).__name__}({list(self.steps) if self._per_node else self.steps[0]})"
 
 
 class UntilStationary(Rule):
@@ -89,6 +113,8 @@ class UntilStationary(Rule):
     `FixedSteps` raises for `max_steps`.
     """
 
+    constant = True
+
     def __init__(self, grad_tol: float, max_steps: int = 1_000_000) -> None:
         if not (math.isfinite(grad_tol) and grad_tol > 0):
             raise ValueError(f"grad_tol={grad_tol} must be positive and finite")
@@ -100,7 +126,7 @@ class UntilStationary(Rule):
         return Plan(np.full(num_nodes, self.max_steps, np.int64), self.grad_tol)
 
     def __repr__(self) -> str:
-        return f"UntilStationary(grad_tol={self.grad_tol:g}, max_steps={self.max_steps})"
+        return f"{type(self).__name__}(grad_tol={self.grad_tol:g}, max_steps={self.max_steps})"
 
 
 class ToOptimum(Rule):
@@ -110,6 +136,8 @@ class ToOptimum(Rule):
     distance it is the limit for every S_i.  `run` raises `ValueError` for a problem that
     has no projection.
     """
+
+    constant = True
 
     def plan(self, info: RoundInfo, num_nodes: int) -> Plan:
         """Ask for the exact optimum."""

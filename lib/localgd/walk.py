@@ -52,7 +52,9 @@ class Walk:
         num_buffers: int,
     ) -> None:
         self.evaluator, self.bound, self.etas, self.limits = evaluator, bound, etas, limits
-        self.grad_tol, self.num_buffers = grad_tol, num_buffers
+        # In the type of the norms it is compared with, so that ties fall the same way everywhere.
+        self.grad_tol = None if grad_tol is None else float(etas.new_tensor(grad_tol))
+        self.num_buffers = num_buffers
         self.longest = int(limits.max())
         self.even = grad_tol is None and int(limits.min()) == self.longest
 

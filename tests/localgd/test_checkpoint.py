@@ -19,11 +19,14 @@ from localgd import (
     FixedSteps,
     LeastSquares,
     NetworkProblem,
+    Plan,
     PowerLoss,
+    Rule,
     UntilStationary,
     run,
 )
 from localgd.checkpoint import Keeper
+from localgd.files import write_atomically
 from modules import CROSS_ENTROPY, problem_parts
 
 COLUMNS = ("round", "loss", "grad_norm_sq", "local_steps", "bytes", "x")
@@ -233,7 +236,10 @@ def test_a_frozen_run_stays_frozen(tmp_path):
     ("change", "message"),
     [
         ({"step_size": 0.2}, r"step_size is \[0.1, 0.1, 0.1\] there and \[0.2, 0.2, 0.2\] here"),
-        ({"local_steps": 7}, r"local_steps is FixedSteps .* there and .*7"),
+        (
+            {"local_steps": 7},
+            r"local_steps is FixedSteps\(\[3, 5, 4\]\) .* there and FixedSteps\(7\)",
+        ),
         ({"seed": 3}, "seed is 0 there and 3 here"),
         ({"engine": "eager"}, "engine is auto there and eager here"),
         ({"chunk_size": 1}, r"chunks is \[.*\] there and \[1, 1, 1\] here"),
@@ -296,8 +302,8 @@ def test_another_saved_thing_is_not_a_checkpoint(tmp_path):
 
 def count_writings(monkeypatch, settings: Checkpoint) -> int:
     writings = []
-    write = Keeper.write
-    monkeypatch.setattr(Keeper, "write", lambda self, r: (writings.append(1), write(self, r)))
+    write = Keeper._replace
+    monkeypatch.setattr(Keeper, "_replace", lambda *given: (writings.append(1), write(*given)))
     run(network(), checkpoint=settings, **CALL)
     return len(writings)
 
@@ -305,9 +311,9 @@ def count_writings(monkeypatch, settings: Checkpoint) -> int:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"every_seconds": 1e9}, 1),  # at the end
-        ({"every_seconds": 1e9, "every_rounds": 2}, 1 + 3),  # rows 2, 4 and 6 of 7
-        ({"every_seconds": 1e9, "every_rounds": 1}, 1 + 6),
+        ({"every_seconds": 1e9}, 1 + 1),  # at the start and at the end
+        ({"every_seconds": 1e9, "every_rounds": 2}, 1 + 1 + 3),  # rows 2, 4 and 6 of 7
+        ({"every_seconds": 1e9, "every_rounds": 1}, 1 + 1 + 6),
     ],
 )
 def test_it_is_written_as_often_as_asked_for(monkeypatch, tmp_path, settings, expected):
@@ -343,3 +349,257 @@ def test_the_provenance_is_that_of_the_start(tmp_path):
     assert longer.provenance["started"] == first.provenance["started"]
     assert longer.provenance["settings"]["rounds"] == 8
     np.testing.assert_array_equal(longer.seconds[:7], first.seconds)
+
+
+class Activated(torch.nn.Module):
+    """A module whose activation does not show in its name."""
+
+    def __init__(self, activation) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.outer = torch.nn.Linear(6, 4).double(), torch.nn.Linear(4, 3).double()
+        self.outer.bias.requires_grad_(False)
+        self.activation = activation
+
+    def forward(self, x):
+        return self.outer(self.activation(self.inner(x)))
+
+
+def other_problem(kind: str) -> NetworkProblem:
+    _, inputs, targets = problem_parts("mlp", [3, 4, 3], 0)
+    module, loss = Activated(torch.relu if kind == "activation" else torch.tanh), CROSS_ENTROPY
+    if kind == "frozen":
+        with torch.no_grad():
+            module.outer.bias += 1e-9
+    if kind == "loss":
+        loss = torch.nn.CrossEntropyLoss(torch.tensor([1.0, 1.0, 2.0]).double(), reduction="none")
+    if kind == "lambda":
+        loss = lambda o, t: 2.0 * CROSS_ENTROPY(o, t)  # noqa: E731
+    return NetworkProblem(module, inputs, targets, loss)
+
+
+@pytest.mark.parametrize("kind", ["activation", "frozen", "loss", "lambda"])
+def test_resuming_with_another_function_is_refused(tmp_path, kind):
+    path = tmp_path / "run.pt"
+    run(other_problem("none"), checkpoint=path, **CALL)
+    run(other_problem("none"), checkpoint=path, **CALL)  # the same, made anew
+    with pytest.raises(ValueError, match="program is"):
+        run(other_problem(kind), checkpoint=path, **CALL)
+
+
+FRESH = """
+import functools, sys
+sys.path.insert(0, {support!r})
+import torch
+from localgd import NetworkProblem, run
+from modules import CROSS_ENTROPY, problem_parts
+
+class Weighted:
+    def __init__(self, weight):
+        self.weight = weight
+    def __call__(self, scale, outputs, targets):
+        return scale * self.weight * CROSS_ENTROPY(outputs, targets)
+
+loss = functools.partial(Weighted(0.5), 2.0)
+problem = NetworkProblem(*problem_parts("mlp", [3, 4, 3], 0), loss)
+trace = run(problem, local_steps=2, step_size=0.1, rounds={rounds}, device="cpu",
+            checkpoint={path!r}, stop=lambda trace: False)
+print(len(trace), trace.provenance)
+"""
+
+
+def test_a_run_goes_on_in_a_new_process_whatever_its_loss_is(tmp_path):
+    said = []
+    for rounds in (2, 3):
+        code = FRESH.format(
+            support=str(Path(__file__).parents[1] / "support"),
+            path=str(tmp_path / "run.pt"),
+            rounds=rounds,
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert [text.split()[0] for text in said] == ["3", "4"]
+    assert " at 0x" not in said[0]
+
+
+def test_a_path_that_cannot_be_written_is_found_out_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("")
+    steps = []
+
+    class Counted(FixedSteps):
+        def plan(self, info, num_nodes):
+            steps.append(info.round)
+            return super().plan(info, num_nodes)
+
+    with pytest.raises(OSError, match="file"):
+        run(
+            network(), checkpoint=tmp_path / "file" / "run.pt", **CALL | {"local_steps": Counted(2)}
+        )
+    assert not steps
+
+
+def test_a_disk_that_fails_in_between_costs_no_run(monkeypatch, tmp_path):
+    from localgd import checkpoint
+
+    whole, written = run(network(), **CALL), []
+
+    def fail_once(path, content):
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        write_atomically(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", fail_once)
+    settings = Checkpoint(tmp_path / "a.pt", every_seconds=1e9, every_rounds=1)
+    with pytest.warns(RuntimeWarning, match="cannot be written .*No space left"):
+        trace = run(network(), checkpoint=settings, **CALL)
+    assert_identical(trace, whole)
+    assert len(written) > 4  # it was tried again
+
+
+def test_of_two_runs_on_one_path_the_second_keeps_it(tmp_path):
+    path, others = tmp_path / "a.pt", []
+
+    class Interloper(FixedSteps):
+        def plan(self, info, num_nodes):
+            if info.round == 3 and not others:
+                others.append(None)
+                others[0] = run(network(), checkpoint=path, **CALL | {"local_steps": rule})
+            return super().plan(info, num_nodes)
+
+    rule = Interloper([3, 5, 4])
+    settings = Checkpoint(path, every_seconds=1e9, every_rounds=1)
+    with pytest.warns(RuntimeWarning, match="has been written by another run"):
+        first = run(network(), checkpoint=settings, **CALL | {"local_steps": rule})
+    assert_identical(first, others[0])
+    assert len(torch.load(path, weights_only=True)["rows"]) == 7
+
+
+def test_numbers_of_any_kind_are_kept(tmp_path):
+    class Known(LeastSquares):
+        def distance(self, x):
+            return np.float64(super().distance(x))
+
+        def provenance(self):
+            return dict(super().provenance()) | {"scale": np.float32(2), "by": torch.tensor(3.0)}
+
+    problem = Known([[[1.0, 2.0]], [[0.0, 1.0]]], [[1.0], [2.0]])
+    call = {"local_steps": 2, "step_size": 0.1, "stop": np.float32(1e-30), "seed": np.int64(3)}
+    short = run(problem, rounds=3, checkpoint=tmp_path / "a.pt", **call)
+    longer = run(problem, rounds=5, checkpoint=tmp_path / "a.pt", **call)
+    np.testing.assert_array_equal(longer.dist[:4], short.dist)
+    assert longer.provenance["problem"]["scale"] == 2.0
+    longer.save(tmp_path / "a.npz")
+
+
+def test_what_was_measured_is_kept(tmp_path):
+    def measure(x):
+        return {"size": x.norm()}
+
+    whole = run(network(), measure=measure, **CALL)
+    run(network(), measure=measure, checkpoint=tmp_path / "a.pt", **CALL | {"rounds": 3})
+    trace = run(network(), measure=measure, checkpoint=tmp_path / "a.pt", **CALL)
+    np.testing.assert_array_equal(trace.measures["size"], whole.measures["size"])
+    with pytest.raises(ValueError, match="measure returned"):
+        run(
+            network(),
+            measure=lambda x: {"other": 0.0},
+            checkpoint=tmp_path / "a.pt",
+            **CALL | {"rounds": 9},
+        )
+
+
+class Growing(Rule):
+    """One step more in every round, counted by the rule itself."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.ladder = {(1, 2): np.arange(2000)}  # of any kind: it is described, not written
+
+    def plan(self, info, num_nodes):
+        self.steps += 1
+        return Plan(np.full(num_nodes, self.steps))
+
+
+class Remembering(Growing):
+    """The same, saying what it has to remember."""
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+class Forgetful(Growing):
+    """Has a state that a checkpoint cannot hold."""
+
+    def state_dict(self):
+        return {"self": self}
+
+
+def test_a_rule_that_remembers_goes_on_as_it_was(monkeypatch, tmp_path):
+    call = CALL | {"local_steps": Remembering()}
+    whole = run(network(), **call)
+    for writings in range(2, 24, 4):
+        path = tmp_path / f"{writings}.pt"
+        stopped_after(monkeypatch, path, writings, CALL | {"local_steps": Remembering()})
+        assert_identical(
+            run(network(), checkpoint=path, **CALL | {"local_steps": Remembering()}), whole
+        )
+    with pytest.raises(TypeError, match=r"Growing changes its attributes .* state_dict"):
+        run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"local_steps": Growing()})
+    with pytest.raises(TypeError, match="the state_dict of Forgetful holds what a checkpoint"):
+        run(network(), checkpoint=tmp_path / "b.pt", **CALL | {"local_steps": Forgetful()})
+    run(network(), **CALL | {"local_steps": Growing()})  # without a checkpoint it may
+
+
+def test_two_rules_that_differ_in_a_large_array_are_not_taken_for_the_same(tmp_path):
+    class Listed(FixedSteps):
+        def __init__(self, entry):
+            super().__init__(3)
+            self.table = np.zeros(5000)
+            self.table[2500] = entry
+
+    run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"local_steps": Listed(0.0)})
+    with pytest.raises(ValueError, match="local_steps is"):
+        run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"local_steps": Listed(1.0)})
+
+
+def test_an_error_of_the_callers_own_keeps_what_was_computed(tmp_path):
+    def stop(trace):
+        if len(trace) == 4:
+            raise ZeroDivisionError
+        return False
+
+    with pytest.raises(ZeroDivisionError):
+        run(
+            network(),
+            checkpoint=Checkpoint(tmp_path / "a.pt", every_seconds=1e9),
+            stop=stop,
+            **CALL,
+        )
+    assert len(torch.load(tmp_path / "a.pt", weights_only=True)["rows"]) == 4
+    assert_identical(run(network(), checkpoint=tmp_path / "a.pt", **CALL), run(network(), **CALL))
+
+
+def test_an_interrupt_of_the_last_writing_loses_nothing(monkeypatch, tmp_path, capsys):
+    from localgd import checkpoint
+
+    written = []
+
+    def interrupted_once(path, content):
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write_atomically(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", interrupted_once)
+    settings = Checkpoint(tmp_path / "a.pt", every_seconds=1e9)
+    trace = run(network(), checkpoint=settings, **CALL)
+    assert (trace.reason, len(trace), len(written)) == ("interrupted", 7, 3)
+    assert "goes on from there" in capsys.readouterr().err
+    assert list(tmp_path.glob(".*.tmp")) == []

@@ -346,3 +346,48 @@ def test_infinitely_many_steps_is_alternating_projection_on_two_lines():
     )
     np.testing.assert_allclose(trace.dist, [2**0.5 / 2**n for n in range(4)], rtol=1e-15)
     assert np.isinf(trace.local_steps[1:]).all()
+
+
+class Tightening(Rule):
+    """A tolerance that shrinks from round to round."""
+
+    def plan(self, info, num_nodes):
+        return Plan(np.full(num_nodes, 1000), 10.0 ** (2 - info.round))
+
+
+class EveryOther(Rule):
+    """No steps at all in odd rounds."""
+
+    def plan(self, info, num_nodes):
+        return Plan(np.full(num_nodes, (info.round + 1) % 2))
+
+
+@pytest.mark.parametrize("rule", [Tightening(), EveryOther()], ids=repr)
+def test_a_round_without_a_step_ends_no_run_of_an_adaptive_rule(rule):
+    A, b = [[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 1.0]]], [[1.0], [2.0], [3.0]]
+    trace = run(LeastSquares(A, b), [1.3, 1.1], local_steps=rule, step_size=0.2, rounds=8)
+    assert trace.reason == "rounds"
+    still = np.flatnonzero((trace.local_steps[1:] == 0).all(1)) + 1
+    assert 0 < len(still) < 8
+    np.testing.assert_array_equal(trace.loss[still], trace.loss[still - 1])
+    assert trace.loss[-1] < trace.loss[0]
+
+
+def test_a_rule_that_asks_for_the_exact_optimum_needs_a_projection():
+    class Exact(Rule):
+        def plan(self, info, num_nodes):
+            return Plan(None)
+
+    problem = PowerLoss([[[1.0]]], [[0.0]], power=4)
+    problem.projection = lambda: None
+    with pytest.raises(ValueError, match="PowerLoss has no projection"):
+        run(problem, [1.0], local_steps=Exact(), step_size=0.01, rounds=1)
+
+
+def test_divergence_names_the_node_that_went_farthest():
+    # Node 2 leaps to 1e120: finite itself, but its fourth power at the average is not.
+    problem = PowerLoss([[[1.0]]] * 4, [[0.0]] * 4, power=4)
+    etas = [1e-6, 1e-6, 1e117, 1e-6]
+    with pytest.raises(DivergenceError) as caught:
+        run(problem, [10.0], local_steps=1, step_size=etas, rounds=3)
+    assert (caught.value.round, caught.value.node) == (1, 2)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localgd import NetworkProblem, UntilStationary, engine, run, walk
+from localgd import LeastSquares, NetworkProblem, UntilStationary, engine, run, walk
 from localgd.engine import Evaluator
 from localgd.walk import Position, Walk
 from modules import CROSS_ENTROPY, problem_parts
@@ -131,3 +131,18 @@ def test_a_captured_block_takes_the_same_steps(monkeypatch):
             blocks = run(network(), **call)
         np.testing.assert_array_equal(blocks.local_steps, stepwise.local_steps)
         np.testing.assert_allclose(blocks.x, stepwise.x, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_tie_at_the_tolerance_falls_the_same_way_in_any_company(others):
+    m = 1 + others
+    problem = LeastSquares([[[1.0]]] * m, [[0.0]] * m).to(CPU, torch.float32)
+    call = {"step_size": [0.1] + [0.01] * others, "rounds": 1, "device": "cpu"}
+    one = run(problem, [0.7], local_steps=1, dtype=torch.float32, **call | {"step_size": 0.1})
+    x = torch.from_numpy(one.x).expand(m, -1)
+    norm = float(walk.square_norms(problem.gradients(x), 0)[0])
+    between = (norm * 3 + float(np.nextafter(np.float32(norm), np.float32(0)))) / 4
+    assert between < norm == float(np.float32(between))  # below it, and equal when rounded
+    rule = UntilStationary(between, 3)
+    trace = run(problem, [0.7], local_steps=rule, dtype=torch.float32, **call)
+    assert trace.local_steps[1].tolist() == [1.0] + [3.0] * others
