@@ -42,8 +42,8 @@ chapter: $(STAMP) ## run and render one chapter: CHAPTER=linear [PARAMS="rounds=
 	@$(if $(CHAPTER),,echo 'Which chapter? For example: make chapter CHAPTER=linear' >&2; exit 2)
 	@$(PYTHON) -m bookrun chapter $(CHAPTER) --profile $(PROFILE) --params '$(PARAMS)'
 
-serve: $(STAMP) ## serve the finished book on this machine [PORT=8000]
-	@$(PYTHON) -m bookrun serve --port $(PORT)
+serve: $(STAMP) ## serve the book on this machine, rebuild it on every save [PORT=8000]
+	@$(PYTHON) -m bookrun serve --port $(PORT) --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
 
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks
 	@$(PYTHON) -m bookrun lab

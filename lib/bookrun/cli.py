@@ -1,8 +1,7 @@
 """The command line: ``python -m bookrun COMMAND``, where no command lists them."""
 
 import argparse
-import functools
-import http.server
+import asyncio
 import json
 import os
 import shlex
@@ -57,11 +56,14 @@ def _parser() -> argparse.ArgumentParser:
         ("chapter", _chapter, "execute one chapter and render its page"),
         ("status", _status, "say for each chapter whether it is fresh, and if not, why"),
         ("claims", _claims, "print the claims ledger"),
+        ("serve", _serve, "serve the site on this machine and rebuild it on every save"),
     ):
         added = command(name, function, summary)
         added.add_argument("--profile", default=QUICK, help="quick (default) or paper")
-        if name == "build":
+        if name in ("build", "serve"):
             added.add_argument("--jobs", type=_jobs, help="how many chapters at once")
+        if name == "serve":
+            added.add_argument("--port", type=int, default=8000)
         if name == "chapter":
             added.add_argument("name", metavar="CHAPTER")
             added.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
@@ -82,8 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
     checker.add_argument("--steps", type=int, default=100, help="local steps a run, 100 by default")
     command("clean", _clean, "remove everything generated")
-    serve = command("serve", _serve, "serve the finished site on this machine")
-    serve.add_argument("--port", type=int, default=8000)
     return parser
 
 
@@ -203,10 +203,8 @@ def _clean(project: Project, _options: argparse.Namespace) -> int:
 
 
 def _serve(project: Project, options: argparse.Namespace) -> int:
-    if not (project.html / "index.html").is_file():
-        raise BookError("there is no site yet: make book builds it")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(project.html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
-        print(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends it)")
-        server.serve_forever()
+    check_profile(options.profile)
+    from .serve import serve  # imports a server: only where it is needed
+
+    asyncio.run(serve(project, options.profile, options.jobs, options.port))
     return 0

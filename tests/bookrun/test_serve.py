@@ -1,0 +1,161 @@
+"""``make serve`` as a browser meets it: pages that follow what happens to the sources."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+import trial
+from bookrun.project import Project
+
+INTRO = "# A book\n\nThe number is 5.\n"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, int, Path]]:
+    """A small book that is served, its port, and the file with what the terminal shows."""
+    tmp_path = tmp_path_factory.mktemp("served")
+    chapters = {"intro": INTRO, "one": trial.chapter_text("One", "x = 1\nx")}
+    project = trial.make_project(tmp_path / "project", chapters)
+    port, terminal = free_port(), tmp_path / "terminal"
+    command = [sys.executable, "-m", "bookrun", "serve", "--port", str(port)]
+    with terminal.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=project.root, stdout=stream, stderr=stream)
+        try:
+            yield project, port, terminal
+        finally:
+            process.terminate()
+            assert process.wait(20) == 130
+
+
+async def connected(port: int) -> WebSocketClientConnection:
+    for _ in range(200):
+        try:
+            return await websocket_connect(f"ws://127.0.0.1:{port}/_bookrun/news")
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.1)
+    raise AssertionError("the server does not listen")
+
+
+async def news(line: WebSocketClientConnection, state: str) -> dict[str, Any]:
+    """The next news of this state."""
+    while True:
+        message = await asyncio.wait_for(_message(line), timeout=120)
+        if message["state"] == state:
+            return message
+
+
+async def _message(line: WebSocketClientConnection) -> dict[str, Any]:
+    text = await line.read_message()
+    assert text is not None, "the server hung up"
+    return dict(json.loads(text))
+
+
+def page(port: int, name: str = "") -> str:
+    with urlopen(f"http://127.0.0.1:{port}/{name}") as response:
+        return str(response.read().decode())
+
+
+def run(story: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(story())  # type: ignore[arg-type]
+
+
+def test_a_save_reaches_the_browser_and_a_failure_is_told_and_mended(
+    served: tuple[Project, int, Path],
+) -> None:
+    project, port, terminal = served
+
+    async def story() -> None:
+        line = await connected(port)
+        assert "const served" in page(port)  # there is a page to wait on before the first build
+        first = await news(line, "ready")
+        assert first["site"]
+        assert "The number is 5." in page(port, "intro.html")
+        assert first["site"] in page(port, "one.html")
+
+        chapter = project.book / "one.md"
+        good = chapter.read_text()
+        chapter.write_text(good.replace("x = 1", "raise ValueError('seven')"))
+        failed = await news(line, "failed")
+        assert "ValueError: seven" in failed["text"]
+        assert failed["site"] == first["site"]  # the old site stands
+        assert "ValueError: seven" in terminal.read_text()
+
+        chapter.write_text(good.replace("x = 1", "x = 41 + 1"))
+        mended = await news(line, "ready")
+        assert mended["site"] != first["site"]
+        assert mended["site"] in page(port, "one.html")
+        assert "42" in page(port, "one.html")
+        line.close()
+
+    run(story)
+    assert "_bookrun" not in (project.html / "one.html").read_text()  # not in the files on disk
+
+
+def test_only_sources_make_it_build(served: tuple[Project, int, Path]) -> None:
+    project, port, _ = served
+
+    async def story() -> None:
+        line = await connected(port)
+        first = await news(line, "ready")
+        (project.book / ".ipynb_checkpoints").mkdir()
+        (project.book / ".ipynb_checkpoints" / "intro-checkpoint.md").write_text("# Old\n")
+        (project.book / ".intro.md.swp").write_text("x")
+        (project.book / "notes.txt").write_text("x")
+        (project.book / "intro.md").write_text(INTRO.replace("5", "6"))
+        message = await _message(line)
+        assert message["state"] == "building"
+        second = await news(line, "ready")
+        assert second["site"] != first["site"]
+        with pytest.raises(asyncio.TimeoutError):  # nothing else is under way
+            await asyncio.wait_for(_message(line), timeout=2)
+        line.close()
+
+    run(story)
+
+
+def test_nothing_outside_the_site_is_served(served: tuple[Project, int, Path]) -> None:
+    project, port, _ = served
+
+    async def story() -> None:
+        line = await connected(port)
+        await news(line, "ready")
+        line.close()
+
+    run(story)
+    (project.build / "secret.html").write_text("secret")
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(b"GET /../secret.html HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert b" 200 " not in answer.splitlines()[0]
+    assert b"secret" not in answer.split(b"\r\n\r\n", 1)[1]
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": INTRO})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = subprocess.run(
+            [sys.executable, "-m", "bookrun", "serve", "--port", str(port)],
+            cwd=project.root, capture_output=True, text=True, check=False, env=os.environ,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert f"PORT={port} cannot be used" in result.stderr
+    assert "Traceback" not in result.stderr
