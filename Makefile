@@ -45,8 +45,8 @@ chapter: $(STAMP) ## run and render one chapter: CHAPTER=linear [PARAMS="rounds=
 serve: $(STAMP) ## serve the book on this machine, rebuild it on every save [PORT=8000]
 	@$(PYTHON) -m bookrun serve --port $(PORT) --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
 
-lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks
-	@$(PYTHON) -m bookrun lab
+lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-browser"]
+	@$(PYTHON) -m bookrun lab $(if $(ARGS),-- $(ARGS))
 
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)

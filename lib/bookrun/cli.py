@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--jobs", type=_jobs, help="how many chapters at once (default: cores)")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to run on")
     sweep.add_argument("--retry", action="store_true", help="run points again that failed")
-    command("lab", _lab, "open the chapters in JupyterLab")
+    lab = command("lab", _lab, "open the chapters in JupyterLab")
+    lab.add_argument("arguments", nargs="*", help="for JupyterLab, after --: -- --no-browser")
     command("fetch", _fetch, "bring the chapters' data into the cache")
     recorder = command("record", _record, "run a network figure and write recorded/FIGURE.json")
     recorder.add_argument("figure", metavar="FIGURE")
@@ -149,7 +150,7 @@ def _claims(project: Project, options: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(project: Project, _options: argparse.Namespace) -> int:
+def _lab(project: Project, options: argparse.Namespace) -> int:
     """JupyterLab on the book, where a double click opens a chapter as a notebook."""
     settings = project.build / "lab"
     viewer = {"defaultViewers": {"markdown": "Jupytext Notebook"}}
@@ -159,8 +160,10 @@ def _lab(project: Project, _options: argparse.Namespace) -> int:
     )
     paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another's
     start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project.root}"]
-    os.execv(sys.executable, [*start, "--LabApp.default_url=/lab/tree/book"])
+    start += ["--LabApp.default_url=/lab/tree/book", *options.arguments]
+    os.execv(sys.executable, start)
 
 
 def _fetch(project: Project, _options: argparse.Namespace) -> int:
