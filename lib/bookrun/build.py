@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import assemble, claims, ledger, outcomes, site
-from .chapters import Chapter, load_all
+from .chapters import Chapter, check_openings, load_all
 from .crew import Ended, Job, run_jobs
 from .display import PIPELINE
 from .errors import BookError
@@ -45,6 +45,7 @@ def book(project: Project, profile: str, jobs: int | None) -> Path:
     with build_lock(project.build):
         recover(project.html)
         chapters = load_all(project)
+        check_openings(chapters)
         forget_strays(project)
         steps = stale_steps(project, chapters, profile)
         tests_why = outcomes.stale(project)

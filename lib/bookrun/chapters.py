@@ -17,6 +17,8 @@ from .project import Project
 
 QUICK = "quick"
 PROFILES = (QUICK, "paper")
+OPENING = "What this chapter establishes"
+_OPENING = re.compile(rf"(`{{3,}}|:{{3,}})\{{admonition\}} {OPENING}$")
 _FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,}|:{3,})\{code-cell\}.*$")
 
 
@@ -74,6 +76,13 @@ class Chapter:
     def data(self) -> tuple[str, ...]:
         """The names of the data sets that the chapter reads."""
         return tuple(self.settings.get("data") or ())
+
+    @cached_property
+    def opens_well(self) -> bool:
+        """Whether what follows the title says, in the book's fixed words, what is established."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        title = next((n for n, line in enumerate(lines) if line.startswith("# ")), len(lines))
+        return bool(lines[title + 1 :]) and bool(_OPENING.match(lines[title + 1]))
 
     @cached_property
     def code(self) -> list[CodeCell]:
@@ -148,6 +157,16 @@ def load(project: Project, name: str) -> Chapter:
 def load_all(project: Project) -> list[Chapter]:
     """Read every chapter that the table of contents names."""
     return [load(project, name) for name in project.toc]
+
+
+def check_openings(chapters: list[Chapter]) -> None:
+    """Raise ``BookError`` for chapters, the first page apart, that do not open as they should."""
+    silent = [chapter.name for chapter in chapters[1:] if not chapter.opens_well]
+    if silent:
+        raise BookError(
+            f"{', '.join(silent)}: a chapter begins, right under its title, with\n"
+            f"```{{admonition}} {OPENING}\n:class: tip\n\n* …\n```"
+        )
 
 
 def pick(project: Project, name: str) -> Chapter:

@@ -8,6 +8,7 @@ import pytest
 from jupytext.sync_contentsmanager import TextFileContentsManager
 
 import trial
+from bookrun.build import book
 from bookrun.chapters import Chapter, load_all, pick
 from bookrun.errors import BookError
 from bookrun.project import Project
@@ -96,3 +97,26 @@ def test_a_chapter_that_is_missing_is_named(tmp_path: Path) -> None:
     (project.book / "b.md").unlink()
     with pytest.raises(BookError, match=r"names chapter b, but book/b.md does not exist"):
         load_all(Project(project.root))
+
+
+@pytest.mark.parametrize(
+    ("text", "well"),
+    [
+        (trial.chapter_text("One"), True),
+        ("# One\n:::{admonition} What this chapter establishes\n* That.\n:::\n", True),
+        ("# One\n\nWords first.\n\n" + trial.OPENING, False),
+        ("# One\n\n```{admonition} What this chapter does\n* That.\n```\n", False),
+        ("# One\n", False),
+        ("", False),
+    ],
+)
+def test_a_chapter_says_under_its_title_what_it_establishes(text: str, well: bool) -> None:
+    assert Chapter("one", text).opens_well is well
+
+
+def test_a_chapter_that_opens_otherwise_is_named_before_anything_runs(tmp_path: Path) -> None:
+    chapters = {"intro": "# A\n", "one": trial.chapter_text("One"), "two": "# Two\n\nWords.\n"}
+    project = trial.make_project(tmp_path, chapters)
+    with pytest.raises(BookError, match=r"^two: a chapter begins, right under its title, with"):
+        book(project, "quick", 1)
+    assert not project.executed("quick", "one").exists()

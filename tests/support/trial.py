@@ -23,10 +23,18 @@ kernelspec:
 
 """
 
+OPENING = """\
+```{admonition} What this chapter establishes
+:class: tip
+
+* Little.
+```
+"""
+
 
 def chapter_text(title: str, *cells: str, extra: str = "", parameters: str = "") -> str:
     """A chapter with these code cells, after its parameters cell where it has one."""
-    text = HEADER.format(extra=extra) + f"# {title}\n"
+    text = HEADER.format(extra=extra) + f"# {title}\n\n{OPENING}"
     if parameters:
         text += f"\n```{{code-cell}} ipython3\n:tags: [parameters]\n\n{parameters}\n```\n"
     for cell in cells:
