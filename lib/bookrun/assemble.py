@@ -80,6 +80,7 @@ def sources(
                 if cell["cell_type"] == "markdown":
                     cell["source"] = _links("".join(cell["source"]), notebooks)
             found[f"{chapter.name}.ipynb"] = _dump(content)
+            found[f"notebooks/{chapter.name}.md"] = chapter.text.encode()  # to be taken along
         else:
             found[f"{chapter.name}.md"] = _links(chapter.text, notebooks).encode()
     bibliography = project.book / "references.bib"

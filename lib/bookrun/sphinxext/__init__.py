@@ -4,14 +4,18 @@
 ``{verdict}`lem1` ``           the badge of a row, and the command that makes its evidence again;
                                one stands beside each statement
 ``{badge}`lem1` ``             the badge alone, for running text
-``{verdict-counts}`all` ``     how many rows have each verdict (``proved``: how many have this one)
+``{verdict-counts}`all` ``     how many rows have each verdict (``badges``: as badges; ``proved``:
+                               how many have this one)
 ``{ledger}``                   the table of all rows, where the badges lead
 ``{claims-graph}``             which statement rests on which
 ``{errata}``                   the corrections, each with its counterexample
+``{headlines}``                those that matter most, a sentence or two each
 =============================  ====================================================================
 
-All are filled in from ``ledger.json`` in the source directory when pages are written, so a new
-verdict needs no new reading of the chapters.
+Above each chapter's title stands where else it can be had (:mod:`bookrun.sphinxext.take`).
+
+The verdicts are filled in from ``ledger.json`` in the source directory when pages are written,
+so a new verdict needs no new reading of the chapters.
 """
 
 import hashlib
@@ -24,21 +28,23 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx_proof.nodes import proof_node
 
-from . import badges, errata, graph, table
+from . import badges, errata, graph, table, take
 from .places import Links, forget, ledger, position, shown_on
 
 _PARTS = (
     (table.LedgerTable, table.render),
     (graph.ClaimsGraph, graph.render),
     (errata.Errata, errata.render),
+    (errata.Headlines, errata.render_headlines),
 )
 
 logger = logging.getLogger(__name__)
 
 
 def _note_verdicts(app: Sphinx, config: Any) -> None:
-    """Make the verdicts part of the configuration: when they change, every page is rewritten."""
+    """Make the verdicts part of the configuration, so that every page is rewritten with them."""
     content = json.dumps(ledger(app), sort_keys=True)
+    config.exclude_patterns.append(f"{take.FOLDER}/*")
     config.bookrun_verdicts = hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -98,8 +104,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", table.LedgerDirective)
     app.add_directive("claims-graph", graph.ClaimsGraphDirective)
     app.add_directive("errata", errata.ErrataDirective)
+    app.add_directive("headlines", errata.HeadlinesDirective)
     app.connect("config-inited", _note_verdicts)
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)
+    app.connect("html-page-context", take.add_line)
+    app.connect("build-finished", take.write_notebooks)
     return {"version": "2", "parallel_read_safe": False, "parallel_write_safe": True}
