@@ -12,7 +12,7 @@ import yaml
 from .errors import BookError
 from .project import Project
 
-ERRATUM = ("printed", "counterexample", "corrected", "survives")
+ERRATUM = ("printed", "counterexample", "corrected", "survives", "headline")
 
 
 @dataclass(frozen=True)

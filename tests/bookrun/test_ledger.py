@@ -1,7 +1,9 @@
 """The computed ledger counts verdicts and evidence, for the pages and for the terminal."""
 
-from bookrun.claims import Row
+import trial
+from bookrun.claims import Row, load
 from bookrun.ledger import printed, summary
+from bookrun.project import Project
 from findings import evidence
 
 
@@ -20,3 +22,8 @@ def test_the_summary_counts_verdicts_and_evidence() -> None:
     text = printed(table)
     assert "lem1  Lemma 1    verified (2 cases)  2      1" in text
     assert text.endswith("1 verified, 1 not checked here")
+
+
+def test_three_errata_of_the_book_have_a_headline() -> None:
+    rows = load(Project(trial.ROOT))
+    assert sum("headline" in row.erratum for row in rows) == 3

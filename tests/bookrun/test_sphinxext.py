@@ -25,6 +25,11 @@ INDEX = """\
 
 1. {badge}`thm3` in running text.
 
+Of all statements {verdict-counts}`badges`.
+
+```{headlines}
+```
+
 ```{toctree}
 chapter
 ledger
@@ -68,7 +73,12 @@ ROWS = [
         label="thm-3",
         tests=("tests/theory/test_thm3.py",),
         uses=("lem1",),
-        erratum={"printed": "$c^{-1}$", "counterexample": "Two lines.", "corrected": "$c^{-2}$"},
+        erratum={
+            "printed": "$c^{-1}$",
+            "counterexample": "Two lines.",
+            "corrected": "$c^{-2}$",
+            "headline": "It is $c^{-2}$.",
+        },
     ),
     Row("fig1", "Figure 1", "They meet.", kind="figure", checks=("chapter",)),
     Row("fig8", "Figure 8", "It falls.", kind="figure"),
@@ -178,6 +188,24 @@ def test_an_erratum_tells_what_is_printed_and_what_is_true(pages: dict[str, Beau
     assert links == {
         "the statement": "chapter.html#thm-3", "its row in the ledger": "#claim-thm3",
     }  # fmt: skip
+
+
+def test_the_headlines_are_the_errata_that_have_one(pages: dict[str, BeautifulSoup]) -> None:
+    (item,) = pages["index"].select("ol.bookrun-headlines li")
+    assert item.select_one(".bookrun-badge").get_text() == "holds as corrected"
+    assert item.select("a")[1]["href"] == "chapter.html#thm-3"
+    assert item.select("a")[2]["href"] == "ledger.html#erratum-thm3"
+    assert item.get_text().endswith(". It is \\(c^{-2}\\). Erratum")
+
+
+def test_the_counts_stand_there_as_badges(pages: dict[str, BeautifulSoup]) -> None:
+    paragraph = next(p for p in pages["index"].select("p") if p.get_text().startswith("Of all"))
+    found = [(badge["class"][1], badge.get_text()) for badge in paragraph.select(".bookrun-badge")]
+    assert found == [
+        ("bookrun-proved", "1 proved"),
+        ("bookrun-holds-as-corrected", "1 holds as corrected"),
+        ("bookrun-not-checked-here", "2 not checked here"),
+    ]
 
 
 def test_what_has_no_place_is_a_warning(tmp_path: Path) -> None:

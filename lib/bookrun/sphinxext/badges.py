@@ -40,7 +40,7 @@ class BadgeRole(SphinxRole):
 
 
 class CountsRole(SphinxRole):
-    """``{verdict-counts}`all` `` or ``{verdict-counts}`proved` ``."""
+    """``{verdict-counts}`all` ``, in words; ``badges``, as badges; or the number of one verdict."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Leave the place of the numbers."""
@@ -64,7 +64,7 @@ def fill_in(doctree: nodes.document, table: dict[str, Any], links: Links) -> Non
             text = f'<span class="bookrun-verdict{opens}">{text} {command(row)}</span>'
         place.replace_self(nodes.raw("", text, format="html"))
     for place in list(doctree.findall(VerdictCounts)):
-        text = _counts(table["counts"], place["which"], links.docname)
+        text = _counts(table["counts"], place["which"], links)
         place.replace_self(nodes.raw("", text, format="html"))
 
 
@@ -101,9 +101,14 @@ def command(row: dict[str, Any]) -> str:
     return f'<code class="bookrun-command">{html.escape(row["command"])}</code>'
 
 
-def _counts(counts: dict[str, int], which: str, docname: str) -> str:
+def _counts(counts: dict[str, int], which: str, links: Links) -> str:
     if which == "all":
         return html.escape(", ".join(f"{count} {word}" for word, count in counts.items()) or "none")
+    if which == "badges":
+        return " ".join(
+            f'<span class="bookrun-badge {word_class(word)}">{count} {html.escape(word)}</span>'
+            for word, count in counts.items()
+        )
     if which not in VERDICTS:
-        logger.warning("verdict-counts: %r is not a verdict", which, location=docname)
+        logger.warning("verdict-counts: %r is not a verdict", which, location=links.docname)
     return str(counts.get(which, 0))

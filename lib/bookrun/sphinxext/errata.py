@@ -1,4 +1,4 @@
-"""The ``{errata}`` directive: what the paper prints, where it fails, and what is true."""
+"""The ``{errata}`` and ``{headlines}`` directives: what the paper prints, and what is true."""
 
 import html
 from collections.abc import Sequence
@@ -30,6 +30,32 @@ class ErrataDirective(SphinxDirective):
         """Leave the place of the errata."""
         note(self.env, "errata")
         return [Errata()]
+
+
+class Headlines(nodes.General, nodes.Element):
+    """Stands for the errata that matter most."""
+
+
+class HeadlinesDirective(SphinxDirective):
+    """The errata that have a headline, a sentence or two each."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave the place of the headlines."""
+        return [Headlines()]
+
+
+def render_headlines(rows: Sequence[dict[str, Any]], links: Links) -> str:
+    """The headlines as an HTML list, in the order of the ledger."""
+    items = [_headline(row, links) for row in rows if "headline" in row["erratum"]]
+    return f'<ol class="bookrun-headlines">{"".join(items)}</ol>' if items else ""
+
+
+def _headline(row: dict[str, Any], links: Links) -> str:
+    place = link(links.statement(row["label"]), inline(row["place"]))
+    address = links.erratum(row["id"])
+    more = f" {link(address, 'Erratum')}" if address else ""
+    text = inline(row["erratum"]["headline"])
+    return f"<li>{badge(row, links)} <strong>{place}.</strong> {text}{more}</li>"
 
 
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
