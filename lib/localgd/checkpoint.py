@@ -110,8 +110,8 @@ class Keeper:
             torch.load(io.BytesIO(content), weights_only=True)
         except pickle.UnpicklingError as error:
             raise TypeError(
-                f"the state_dict of {type(rounds.rule).__qualname__} holds what a checkpoint cannot "
-                "(numbers, texts, lists, dictionaries and tensors only): "
+                f"the state_dict of {type(rounds.rule).__qualname__} holds what a checkpoint "
+                "cannot (numbers, texts, lists, dictionaries and tensors only): "
                 f"{str(error).splitlines()[0]}"
             ) from error
         self._replace(content, rounds)
@@ -206,8 +206,9 @@ def fingerprint(
 ) -> Any:
     """Return what a run's course depends on, by name, as short texts.
 
-    `program`: what the recorded evaluation computes; `settings`: what else it depends on.  Not among it are the number of rounds and the
-    stopping criterion, which say only where the course ends.
+    `program`: what the recorded evaluation computes; `settings`: what else it depends on.
+    Not among it are the number of rounds and the stopping criterion, which say only where
+    the course ends.
     """
     texts = {name: str(value) for name, value in settings.items()}
     texts["local_steps"] = f"{rule!r} {digest(rule)}"

@@ -6,6 +6,7 @@ costs no more than its operations do; it can be rewritten, compiled, measured an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
     except (RuntimeError, NotImplementedError) as error:
         if "can't allocate memory" in str(error):
             raise
-        raise UntraceableError(str(error).strip().split(". ")[0].splitlines()[0]) from error
+        raise UntraceableError(_reason(str(error))) from error
     for node in program.graph.nodes:
         if _is_random(node):
             raise UntraceableError(f"it draws random numbers ({node.target})")
@@ -114,6 +115,17 @@ def size_in_bytes(node: Node) -> int:
     if node.op != "call_function" or not isinstance(value, Tensor):
         return 0
     return value.numel() * value.element_size()
+
+
+def _reason(message: str) -> str:
+    """What PyTorch's tracing errors mean, in a few words."""
+    looked = re.search(r"value out of a tracing tensor with aten\.(\w+)|vmap.*\.item\(\)", message)
+    if looked or "data-dependent control flow" in message:
+        return "it looks at the value of a tensor"
+    unruled = re.search(r"Batching rule not implemented for (\S+?)[;,. ]", message)
+    if unruled:
+        return f"PyTorch cannot stack {unruled[1]} over nodes; chunk_size=1 runs them one by one"
+    return message.strip().split(". ")[0].splitlines()[0]
 
 
 def _is_random(node: Node) -> bool:

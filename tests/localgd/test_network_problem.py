@@ -184,6 +184,33 @@ def test_a_module_that_cannot_be_batched_says_what_to_do(nodes):
         run(problem, local_steps=1, step_size=0.1, rounds=1, device="cpu")
 
 
+def test_what_cannot_be_stacked_runs_node_by_node():
+    _, inputs, targets = problem_parts("linear", [3, 3], 0)
+    torch.manual_seed(0)
+    module = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 3)).double()
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    call = {"local_steps": 2, "step_size": 0.1, "rounds": 2, "device": "cpu"}
+    with pytest.raises(ValueError, match=r"cannot stack aten::\S+ over nodes; chunk_size=1"):
+        run(problem, **call)
+    trace = run(problem, chunk_size=1, **call)
+    alone = train_alone(
+        module, inputs, targets, CROSS_ENTROPY, etas=[0.1] * 2, steps=[2] * 2, rounds=2
+    )
+    assert_same(trace, problem, alone)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [LooksAtValues(6, 3), nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, momentum=None))],
+    ids=["a branch", "a cumulative mean"],
+)
+def test_a_look_at_a_value_is_named_as_such(module):
+    _, inputs, targets = problem_parts("linear", [3, 3], 0)
+    problem = NetworkProblem(module.double(), inputs, targets, CROSS_ENTROPY)
+    with pytest.raises(ValueError, match="over nodes: it looks at the value of a tensor"):
+        run(problem, local_steps=1, step_size=0.1, rounds=1, device="cpu")
+
+
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_dropout_is_refused_until_it_is_switched_off(nodes):
     _, inputs, targets = problem_parts("linear", [3] * nodes, 0)
