@@ -14,6 +14,8 @@ CASES ?=
 FIGURE ?=
 SCALE ?= paper
 ARGS ?=
+GRID ?=
+SCHEDULER ?=
 PORT ?= 8000
 UPGRADE ?=
 
@@ -26,7 +28,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter serve lab test bench check claims status fetch record record-check clean lock
+.PHONY: help env book chapter sweep serve lab test bench check claims status fetch record record-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -41,6 +43,11 @@ book: $(STAMP) ## build the book: build/html/index.html [PROFILE=quick|paper] [J
 chapter: $(STAMP) ## run and render one chapter: CHAPTER=linear [PARAMS="rounds=500"] [PROFILE=…]
 	@$(if $(CHAPTER),,echo 'Which chapter? For example: make chapter CHAPTER=linear' >&2; exit 2)
 	@$(PYTHON) -m bookrun chapter $(CHAPTER) --profile $(PROFILE) --params '$(PARAMS)'
+
+sweep: $(STAMP) ## run a chapter over a grid: GRID=sweeps/lines-angle.yaml [JOBS=n] [SCHEDULER=…] [ARGS=--dry-run]
+	@$(if $(GRID),,echo 'Which grid? One of:' sweeps/*.yaml >&2; exit 2)
+	@$(PYTHON) -m bookrun sweep $(GRID) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
 
 serve: $(STAMP) ## serve the book on this machine, rebuild it on every save [PORT=8000]
 	@$(PYTHON) -m bookrun serve --port $(PORT) --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("grid", metavar="FILE", help="the grid, for example sweeps/tstar.yaml")
     sweep.add_argument("--dry-run", action="store_true", help="print the points, run nothing")
     sweep.add_argument("--jobs", type=_jobs, help="how many chapters at once (default: cores)")
+    sweep.add_argument("--every", type=_jobs, default=1, metavar="K", help="one point in K only")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to run on")
     sweep.add_argument("--retry", action="store_true", help="run points again that failed")
     lab = command("lab", _lab, "open the chapters in JupyterLab")
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _jobs(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"JOBS={text} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
     return int(text)
 
 
@@ -113,10 +114,16 @@ def _sweep(project: Project, options: argparse.Namespace) -> int:
 
     path = Path(options.grid)
     if options.dry_run:
-        print(sweeps.planned(project, path))
+        print(sweeps.planned(project, path, options.every))
         return 0
-    wanted = {"jobs": options.jobs, "scheduler": options.scheduler, "retry": options.retry}
-    found = sweeps.sweep(path, project=project, **wanted)
+    found = sweeps.sweep(
+        path,
+        project=project,
+        jobs=options.jobs,
+        scheduler=options.scheduler,
+        retry=options.retry,
+        every=options.every,
+    )
     print(found.summary)
     print(found.page)
     return 1 if len(found.failed) else 0

@@ -16,6 +16,8 @@ from .project import Project
 #: Where an executed notebook carries its record, among the notebook's metadata.
 RECORD = "bookrun_run"
 
+_SWEPT = re.compile(r"^chapter: *([\w-]+)", re.MULTILINE)  # in a grid file: the chapter it runs
+
 
 @dataclass(frozen=True)
 class Record:
@@ -53,10 +55,15 @@ def record_for(
 
 
 def _inlined(project: Project, chapter: Chapter) -> str:
-    """What the chapter reads by name from book/assets and recorded/: a script, a record."""
-    names = sorted(set(re.findall(r'"((?:assets|\.\./recorded)/[\w./-]+)"', chapter.text)))
-    paths = [project.book / name for name in names]
-    return "".join(path.read_text(encoding="utf-8") for path in paths if path.is_file())
+    """What the chapter reads by name: a script in book/assets, a record, a grid and its chapter."""
+    names = set(re.findall(r'"((?:assets|\.\./recorded|\.\./sweeps)/[\w./-]+)"', chapter.text))
+    texts = [_text_of(project.book / name) for name in sorted(names)]
+    swept = {name for text in texts for name in _SWEPT.findall(text)}
+    return "".join([*texts, *(_text_of(project.book / f"{name}.md") for name in sorted(swept))])
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _data_fingerprint(name: str, chapter: str) -> str:

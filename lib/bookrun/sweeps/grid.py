@@ -8,6 +8,7 @@
     grid: # every combination
       local_steps: [1, 10, 100]
       step_scale: {from: 1e-2, to: 1, count: 5, spacing: log}
+      num_nodes, seed: [[2, 0], [4, 0], [4, 1]] # together, one axis
     list: # single points
       - {local_steps: 3, step_scale: 0.5}
     sample: # random points; equal seeds give equal ones
@@ -135,17 +136,38 @@ def _mapping(found: Mapping[str, Any], key: str, where: str) -> Values:
 
 
 def _product(entry: Any, parameters: Mapping[str, Parameter], where: str) -> list[Values]:
-    """Every combination, the last parameter fastest."""
+    """Every combination, the last parameter fastest; parameters that share a key go together."""
     if not isinstance(entry, dict) or not entry:
         raise BookError(f"{where}: it must be a mapping from parameters to values, not {entry!r}")
-    axes = {
-        name: _axis(values, _known(parameters, name, where), f"{where}, {name}")
-        for name, values in entry.items()
-    }
-    count = math.prod(len(axis) for axis in axes.values())
+    axes = [
+        _together(key.split(","), values, parameters, f"{where}, {key}")
+        if isinstance(key, str) and "," in key
+        else [
+            {key: one} for one in _axis(values, _known(parameters, key, where), f"{where}, {key}")
+        ]
+        for key, values in entry.items()
+    ]
+    count = math.prod(len(axis) for axis in axes)
     if count > MOST_POINTS:
         raise BookError(f"{where}: {count} points; at most {MOST_POINTS} can be run in one sweep")
-    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [
+        {name: value for part in point for name, value in part.items()}
+        for point in itertools.product(*axes)
+    ]
+
+
+def _together(
+    keys: Sequence[str], entry: Any, parameters: Mapping[str, Parameter], where: str
+) -> list[Values]:
+    """Several parameters as one axis: a list of lists, with a value for each of them."""
+    names = [key.strip() for key in keys]
+    for name in names:
+        _known(parameters, name, where)
+    if not isinstance(entry, list) or not all(
+        isinstance(values, list) and len(values) == len(names) for values in entry
+    ):
+        raise BookError(f"{where}: it must be a list of lists of {len(names)} values each")
+    return [dict(zip(names, values, strict=True)) for values in entry]
 
 
 def _axis(entry: Any, parameter: Parameter, where: str) -> Sequence[Any]:

@@ -29,9 +29,12 @@ def sweep(
     jobs: int | None = None,
     scheduler: str | None = None,
     retry: bool = False,
+    every: int = 1,
 ) -> Results:
     """Run the points of a grid file that were not run yet, and write the table and the page.
 
+    ``every=k`` takes one point in k, the first among them, for a first look; the table and the
+    page show all points that there are, the results returned those that were asked for.
     ``jobs`` is the number of chapters at once on this machine, its cores by default; ``scheduler``
     the address of a Dask scheduler to use instead. ``retry`` runs points again that failed.
     An interruption keeps what had ended, and the same call goes on from there.
@@ -44,24 +47,25 @@ def sweep(
     grid = grids.load(project, file)
     bring_data(grid)
     points = points_of(project, grid)
+    wanted = points[::every]
     directory = sweeps_directory(project) / grid.name
     with build_lock(directory):
-        pending = [point for point in points if _to_run(point, retry)]
+        pending = [point for point in wanted if _to_run(point, retry)]
         try:
             if pending:
-                _run(project, grid, pending, len(points), jobs, scheduler)
+                _run(project, grid, pending, len(wanted), jobs, scheduler)
         finally:
             found = results.gather(grid, points, directory)
             results.write(found)
             page.write(project, found, len(points))
-    return found
+    return results.gather(grid, wanted, directory)
 
 
-def planned(project: Project, path: Path) -> str:
+def planned(project: Project, path: Path, every: int = 1) -> str:
     """The points of a grid file, one a line, and which of them are there already."""
     grid = grids.load(project, path)
     lines = []
-    for point in points_of(project, grid):
+    for point in points_of(project, grid)[::every]:
         found = point.found()
         state = f"{found.status}, {found.seconds:.1f} s" if found else "to run"
         lines.append(f"{described(point, grid.varied)}: {state}")
