@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..build import kernel_environment, settle_environment
+from ..build import kernel_environment
 from ..display import PIPELINE
 from ..errors import BookError
 from ..files import build_lock
@@ -109,7 +109,7 @@ def _run(
     jobs: int | None,
     scheduler: str | None,
 ) -> None:
-    settle_environment()
+
     count = workers(jobs, len(pending))
     threads = 1 if scheduler else max(1, cores() // count)
     by_id = {point.id: point for point in pending}
