@@ -46,16 +46,16 @@ class Plan:
 
 
 _LENET = Case("lenet", samples=1000, nodes=10, step_size=0.2, rounds=60, local_steps=1)
-_RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.05, rounds=60, local_steps=1)
-_NARROW = replace(_RESNET, samples=200, width=4, rounds=24)
+_RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, local_steps=1)
+_NARROW = replace(_RESNET, samples=200, width=4, rounds=20)
 _ALL_MNIST = replace(_LENET, samples=60_000, test_samples=10_000)
-_SOME_MNIST = replace(_ALL_MNIST, samples=6000, rounds=12)
+_SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=15)
 _STEPS = (1, 10, 100)
 _OTHER_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
 
 _FIG4A = Plan(_LENET, (10,), _STEPS, seeds=3, grad_tol=1e-4, max_steps=5000)
-_FIG6 = replace(_FIG4A, nodes=(2, 5))
-_CHOICES = Plan(replace(_LENET, rounds=30), (10,), _STEPS, seeds=1, variants=_OTHER_CHOICES)
+_FIG6 = replace(_FIG4A, base=replace(_LENET, rounds=40), nodes=(2, 5))
+_CHOICES = Plan(replace(_LENET, rounds=20), (10,), _STEPS, seeds=1, variants=_OTHER_CHOICES)
 _PLANS: Mapping[str, Mapping[str, Plan]] = {
     "fig4a": {"cpu": _FIG4A, "paper": _FIG4A},
     "fig4b": {

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from localgd import DivergenceError
+from localgd import DivergenceError, Trace
 from localgd.engine import Engine
 from localgd.fetch import UnreachableError
 
@@ -38,6 +38,8 @@ def record(
     stand-in is never recorded), for settings that cannot be run and for a checkpoint of another
     machine; ``KeyboardInterrupt`` when it is interrupted.
     """
+    # What runs was imported before this line; the files may change while it does.
+    code, at = records.code_digest(), commit(project.root)
     asked = catalogue.cases(figure, scale)
     published = project.recorded(figure)
     directory = project.build / "record" / f"{figure}-{scale}"
@@ -53,14 +55,16 @@ def record(
         for number, case in enumerate(asked, 1):
             label = f"{figure} {scale} {number}/{len(asked)} {case.name}"
             if case in kept:
-                changed = kept[case].made.code != records.code_digest()
+                changed = kept[case].made.code != code
                 _say(f"{label}: there already{', though the code has changed' if changed else ''}")
                 continue
             began = time.monotonic()
-            end = kept[case] = _carried_out(project, case, directory, engine)
+            checkpoint = _checkpoint(case, directory, code)
+            trace = _carried_out(case, checkpoint, engine)
+            end = kept[case] = _recorded(case, trace, code, at, engine)
             done = tuple(kept[each] for each in asked if each in kept)
             records.save(Record(figure, scale, data, done), working)
-            _checkpoint(case, directory).unlink(missing_ok=True)
+            checkpoint.unlink(missing_ok=True)
             _say(
                 f"{label}: {len(end) - 1} rounds, {end.local_steps.max(1).sum():.0f} steps, "
                 f"loss {end.loss[-1]:.3g}, {end.reason}, {time.monotonic() - began:.0f} s"
@@ -80,14 +84,14 @@ def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
     return found
 
 
-def _carried_out(project: Project, case: Case, directory: Path, engine: Engine) -> Recorded:
-    """One case's run; one that diverges is recorded as far as it went."""
+def _carried_out(case: Case, checkpoint: Path, engine: Engine) -> Trace:
+    """One case's run; one that diverges ends where it does."""
     try:
         trace = carry_out(
             case,
             source="real",
             engine=engine,
-            checkpoint=_checkpoint(case, directory),
+            checkpoint=checkpoint,
             progress=sys.stderr.isatty(),
         )
     except DivergenceError as error:
@@ -96,11 +100,15 @@ def _carried_out(project: Project, case: Case, directory: Path, engine: Engine) 
         raise BookError(f"{case.name}: {error}") from None
     if trace.reason == "interrupted":
         raise KeyboardInterrupt
+    return trace
+
+
+def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> Recorded:
     posed = problem(case, "real")
     made = Made(
         started=trace.provenance["started"],
-        commit=commit(project.root),
-        code=records.code_digest(),
+        commit=at,
+        code=code,
         device=_device(trace.provenance["device"]),
         engine=engine,
         threads=trace.provenance["threads"],
@@ -109,10 +117,10 @@ def _carried_out(project: Project, case: Case, directory: Path, engine: Engine) 
     return records.of_trace(case, trace, made, posed.dim - posed.num_buffers, posed.num_buffers)
 
 
-def _checkpoint(case: Case, directory: Path) -> Path:
+def _checkpoint(case: Case, directory: Path, code: str) -> Path:
     """Where the run is kept while it lasts; other settings or other code begin another one."""
     settings = json.dumps(asdict(case), sort_keys=True)
-    return directory / f"{case.name}-{digest(settings, records.code_digest())[:8]}.pt"
+    return directory / f"{case.name}-{digest(settings, code)[:8]}.pt"
 
 
 def _device(described: str) -> str:
