@@ -111,6 +111,22 @@ def test_a_file_that_the_chapter_reads_by_name_belongs_to_its_text(
     assert now(project) == ["its text changed"]
 
 
+def test_a_chapter_that_a_grid_runs_belongs_to_the_text_of_the_one_that_sweeps(
+    project: Project,
+) -> None:
+    grid = project.root / "sweeps" / "a.yaml"
+    grid.parent.mkdir()
+    grid.write_text("chapter: two\ngrid: {n: [1]}\n")
+    other = project.book / "two.md"
+    other.write_text("one text")
+    (project.book / "one.md").write_text(TEXT + '\n```{code-cell}\nf("../sweeps/a.yaml")\n```\n')
+    for path in (grid, other):
+        execute(project)
+        assert now(project) == []
+        path.write_text(path.read_text() + "# more\n")
+        assert now(project) == ["its text changed"]
+
+
 def test_changed_parameters_are_shown_with_both_values(project: Project) -> None:
     execute(project)
     assert now(project, rounds=500) == ["parameters changed: rounds 2000 → 500"]
