@@ -12,7 +12,7 @@ from localgd.fetch import UnreachableError
 
 from . import catalogue, records
 from .errors import BookError
-from .experiments import Case, carry_out, problem, training_data
+from .experiments import Case, carry_out, training_data
 from .files import build_lock, digest
 from .machine import commit, processor
 from .project import Project
@@ -48,7 +48,7 @@ def record(
         if again:
             working.unlink(missing_ok=True)
         try:
-            data = training_data(asked[0], "real").source.describe()
+            data = training_data(asked[0], "real").source
         except (UnreachableError, ValueError) as error:
             raise BookError(f"{figure} is recorded from real data only: {error}") from None
         kept = _finished([working] if again else [published, working], scale)
@@ -104,7 +104,7 @@ def _carried_out(case: Case, checkpoint: Path, engine: Engine) -> Trace:
 
 
 def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> Recorded:
-    posed = problem(case, "real")
+    posed = trace.provenance["problem"]
     made = Made(
         started=trace.provenance["started"],
         commit=at,
@@ -114,7 +114,8 @@ def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> R
         threads=trace.provenance["threads"],
         versions=trace.provenance["versions"],
     )
-    return records.of_trace(case, trace, made, posed.dim - posed.num_buffers, posed.num_buffers)
+    buffers = posed["num_buffers"]
+    return records.of_trace(case, trace, made, posed["dim"] - buffers, buffers)
 
 
 def _checkpoint(case: Case, directory: Path, code: str) -> Path:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 import localgd
 from localgd import Trace
+from localgd.datasets import Source
 
 from .errors import BookError
 from .experiments import Case
@@ -87,7 +88,7 @@ class Record:
 
     figure: str
     scale: str
-    data: Mapping[str, Any]  # `localgd.datasets.Source.describe()` of the training images
+    data: Source  # of the training images; real ones
     cases: tuple[Recorded, ...]
 
     def select(self, **settings: Any) -> list[Recorded]:
@@ -124,7 +125,7 @@ class Record:
         span = _day(days[0]) if len(days) == 1 else f"{_day(days[0])} to {_day(days[-1])}"
         seconds = sum(float(each.seconds.sum()) for each in self.cases)
         seeds = ", ".join(map(str, sorted({each.case.seed for each in self.cases})))
-        hashes = ", ".join(f"{file} {sha[:12]}…" for file, sha in self.data["sha256"].items())
+        hashes = ", ".join(f"{file} {sha[:12]}…" for file, sha in self.data.sha256.items())
         state = (
             "The code that the runs depend on has not changed since."
             if self.current
@@ -136,7 +137,7 @@ class Record:
             f"in {_duration(seconds)} of computing, at commit "
             f"{_joined(each.made.commit for each in self.cases)}, with "
             f"{_joined(_versions(each.made.versions) for each in self.cases)}; seeds {seeds}; "
-            f"{self.data['name']}, SHA-256 {hashes}. {state}"
+            f"{self.data.name}, SHA-256 {hashes}. {state}"
         )
 
 
@@ -155,7 +156,7 @@ def code_digest() -> str:
 
 def save(record: Record, path: Path) -> None:
     """Write the record, whole or not at all; one line a run."""
-    head = {"figure": record.figure, "scale": record.scale, "data": dict(record.data)}
+    head = {"figure": record.figure, "scale": record.scale, "data": record.data.describe()}
     lines = [f' "format": {_compact(FORMAT)},']
     lines += [f' "{name}": {_compact(value)},' for name, value in head.items()]
     cases = ",\n".join(f"  {_compact(_plain(each))}" for each in record.cases)
@@ -177,13 +178,19 @@ def load(path: str | Path) -> Record:
         return Record(
             figure=_text(found, "figure"),
             scale=_text(found, "scale"),
-            data={**_mapping(found, "data"), "sha256": _mapping(_mapping(found, "data"), "sha256")},
+            data=_real(Source(**_mapping(found, "data"))),
             cases=tuple(_recorded(each) for each in found["cases"]),
         )
     except KeyError as error:
         raise RecordError(f"{path}: it lacks {error}") from None
     except (TypeError, ValueError) as error:
         raise RecordError(f"{path}: {error}") from None
+
+
+def _real(source: Source) -> Source:
+    if source.kind != "real" or not source.sha256:
+        raise ValueError(f"its data are {source.kind} data with the hashes {source.sha256}")
+    return source
 
 
 def _recorded(found: Mapping[str, Any]) -> Recorded:

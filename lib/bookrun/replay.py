@@ -16,7 +16,7 @@ from .records import Record, Recorded
 #: How far a replayed value may be from the recorded one, relative: float32 arithmetic in another
 #: order, on another device or with another version, and some rounds for the difference to grow.
 LOSS_TOLERANCE = 1e-3
-RESIDUAL_TOLERANCE = 2e-2
+RESIDUAL_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def _settings(record: Record) -> list[str]:
 
 def _replays(record: Record, steps: int) -> list[str]:
     data = training_data(record.cases[0].case, "real").source.sha256
-    if data != dict(record.data["sha256"]):
-        return [f"{record.figure}: it was made of other data: {record.data['sha256']}, not {data}"]
+    if data != record.data.sha256:
+        return [f"{record.figure}: it was made of other data: {record.data.sha256}, not {data}"]
     problems = []
     for each in record.cases:
         found = replay(each, steps)
