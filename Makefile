@@ -28,7 +28,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab test bench check claims status fetch record record-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test test-browser bench check claims status fetch record record-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -52,11 +52,17 @@ sweep: $(STAMP) ## run a chapter over a grid: GRID=sweeps/lines-angle.yaml [JOBS
 serve: $(STAMP) ## serve the book on this machine, rebuild it on every save [PORT=8000]
 	@$(PYTHON) -m bookrun serve --port $(PORT) --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
 
+pdf: $(STAMP) ## bring the book up to date and print it: build/book.pdf (needs Chromium)
+	@$(PYTHON) -m bookrun pdf --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-browser"]
 	@$(PYTHON) -m bookrun lab $(if $(ARGS),-- $(ARGS))
 
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)
+
+test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]
+	@$(PYTHON) -m pytest tests/browser $(ARGS)
 
 check: $(STAMP) ## format, lint, types
 	@$(PYTHON) -m ruff format --check .

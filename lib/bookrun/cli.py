@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from . import build, claims, ledger, outcomes, preview
+from .browser import ADVICE, chromium
 from .chapters import QUICK, check_profile, load_all
 from .errors import BookError
 from .files import build_lock, write_if_changed
@@ -56,11 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         ("chapter", _chapter, "execute one chapter and render its page"),
         ("status", _status, "say for each chapter whether it is fresh, and if not, why"),
         ("claims", _claims, "print the claims ledger"),
+        ("pdf", _pdf, "bring the site up to date and print it as one PDF"),
         ("serve", _serve, "serve the site on this machine and rebuild it on every save"),
     ):
         added = command(name, function, summary)
         added.add_argument("--profile", default=QUICK, help="quick (default) or paper")
-        if name in ("build", "serve"):
+        if name in ("build", "serve", "pdf"):
             added.add_argument("--jobs", type=_jobs, help="how many chapters at once")
         if name == "serve":
             added.add_argument("--port", type=int, default=8000)
@@ -98,6 +100,18 @@ def _jobs(text: str) -> int:
 def _build(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
     print(build.book(project, options.profile, options.jobs))
+    return 0
+
+
+def _pdf(project: Project, options: argparse.Namespace) -> int:
+    check_profile(options.profile)
+    found = chromium()
+    if found is None:
+        raise BookError(f"the PDF is printed by Chromium, and {ADVICE}")
+    build.book(project, options.profile, options.jobs)
+    from . import pdf  # imports an HTML parser: only where it is needed
+
+    print(pdf.write(project, found))
     return 0
 
 
