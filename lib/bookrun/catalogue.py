@@ -1,8 +1,9 @@
 """The recorded figures: the cases that each consists of, at the scales ``cpu`` and ``paper``.
 
 ``paper`` is the paper's scale; where a CPU cannot do that in an hour or so, ``cpu`` is less of it.
-The paper states neither step sizes nor numbers of rounds: they are chosen here, and the figures
-whose names end in ``-choices`` run the same with other choices.
+The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
+figures, ``fig4a-choices`` is Figure 4(a) with other choices and ``fig4a-work`` the same with as
+many gradients for every T.
 """
 
 from collections.abc import Mapping
@@ -45,29 +46,32 @@ class Plan:
         ]
 
 
+_STEPS = (1, 10, 100)
 _LENET = Case("lenet", samples=1000, nodes=10, step_size=0.2, rounds=60, local_steps=1)
 _RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, local_steps=1)
-_NARROW = replace(_RESNET, samples=200, width=4, rounds=20)
+_NARROW = replace(_RESNET, samples=200, width=4, rounds=16)
 _ALL_MNIST = replace(_LENET, samples=60_000, test_samples=10_000)
-_SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=15)
-_STEPS = (1, 10, 100)
+_SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=12)
 _OTHER_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
 
 _FIG4A = Plan(_LENET, (10,), _STEPS, seeds=3, grad_tol=1e-4, max_steps=5000)
 _FIG6 = replace(_FIG4A, base=replace(_LENET, rounds=40), nodes=(2, 5))
 _CHOICES = Plan(replace(_LENET, rounds=20), (10,), _STEPS, seeds=1, variants=_OTHER_CHOICES)
-_PLANS: Mapping[str, Mapping[str, Plan]] = {
-    "fig4a": {"cpu": _FIG4A, "paper": _FIG4A},
+_EQUAL_WORK = tuple(Plan(replace(_LENET, rounds=3000 // T), (10,), (T,), seeds=1) for T in (1, 10))
+
+_PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
+    "fig4a": {"cpu": (_FIG4A,), "paper": (_FIG4A,)},
     "fig4b": {
-        "cpu": Plan(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),
-        "paper": Plan(_RESNET, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=5000),
+        "cpu": (Plan(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),),
+        "paper": (Plan(_RESNET, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=5000),),
     },
-    "fig6": {"cpu": _FIG6, "paper": _FIG6},
+    "fig6": {"cpu": (_FIG6,), "paper": (_FIG6,)},
     "fig8": {
-        "cpu": Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),
-        "paper": Plan(_ALL_MNIST, (5, 10), _STEPS, seeds=3),
+        "cpu": (Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
+        "paper": (Plan(_ALL_MNIST, (5, 10), _STEPS, seeds=3),),
     },
-    "fig4a-choices": {"cpu": _CHOICES, "paper": _CHOICES},
+    "fig4a-choices": {"cpu": (_CHOICES,), "paper": (_CHOICES,)},
+    "fig4a-work": {"cpu": _EQUAL_WORK, "paper": _EQUAL_WORK},
 }
 
 
@@ -90,7 +94,7 @@ def cases(figure: str, scale: str) -> list[Case]:
         raise BookError(f"FIGURE={figure} is none of {', '.join(_PLANS)}")
     if scale not in SCALES:
         raise BookError(f"SCALE={scale} is none of {', '.join(SCALES)}")
-    return _PLANS[figure][scale].cases()
+    return [case for plan in _PLANS[figure][scale] for case in plan.cases()]
 
 
 def beginning(case: Case, steps: int) -> Case:
