@@ -30,8 +30,8 @@ def test_flops_of_a_product():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x * 2 if x.sum() > 0 else x, "get value out of a tracing tensor"),
-        (lambda x: x * x.sum().item(), "get value out of a tracing tensor"),
+        (lambda x: x * 2 if x.sum() > 0 else x, "looks at the value of a tensor"),
+        (lambda x: x * x.sum().item(), "looks at the value of a tensor"),
         (lambda x: x * torch.rand_like(x), "draws random numbers .*rand"),
         (lambda x: x + torch.zeros(7), "must match the size"),
     ],
