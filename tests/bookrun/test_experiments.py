@@ -110,14 +110,18 @@ def test_batchnorm_is_tested_with_its_averaged_statistics() -> None:
         "resnet18", samples=8, nodes=2, step_size=0.1, rounds=1, local_steps=1, width=1,
         test_samples=6,
     )  # fmt: skip
-    trace = carry_out(case)
-    module = experiments.problem(case).unflatten(trace.x).eval()
+    posed = experiments.problem(case)
+    module = posed.module.eval()
+    for name, buffer in module.named_buffers():
+        if name.endswith("running_var"):
+            buffer.fill_(3.0)
+    measured = experiments._test_measure(case, posed, "auto")(posed.flatten(module))
     tested = _photographs("test", first=6)
-    logits = module(experiments.torch.as_tensor(tested.features))
-    expected = experiments.nn.functional.cross_entropy(
-        logits, experiments.torch.as_tensor(tested.labels)
-    )
-    assert trace.measures["test_loss"][-1] == pytest.approx(float(expected.detach()), rel=1e-5)
+    logits = module(experiments.torch.as_tensor(tested.features)).detach()
+    labels = experiments.torch.as_tensor(tested.labels)
+    expected = experiments.nn.functional.cross_entropy(logits, labels)
+    assert measured["test_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert measured["test_accuracy"] == float((logits.argmax(1) == labels).double().mean())
 
 
 def test_the_rule_is_the_threshold_where_a_tolerance_is_given() -> None:
