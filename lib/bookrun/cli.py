@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import json
-import os
 import shlex
 import shutil
 import signal
@@ -11,11 +9,11 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from . import build, claims, ledger, outcomes, preview
+from . import build, claims, lab, ledger, outcomes, preview
 from .browser import ADVICE, chromium
 from .chapters import QUICK, check_profile, load_all
 from .errors import BookError
-from .files import build_lock, write_if_changed
+from .files import build_lock
 from .freshness import reasons, record_for
 from .matching import mismatches
 from .parameters import assignments
@@ -76,8 +74,10 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--every", type=_jobs, default=1, metavar="K", help="one point in K only")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler to run on")
     sweep.add_argument("--retry", action="store_true", help="run points again that failed")
-    lab = command("lab", _lab, "open the chapters in JupyterLab")
-    lab.add_argument("arguments", nargs="*", help="for JupyterLab, after --: -- --no-browser")
+    laboratory = command("lab", _lab, "open the chapters in JupyterLab")
+    laboratory.add_argument(
+        "arguments", nargs="*", help="for JupyterLab, after --: -- --no-browser"
+    )
     command("fetch", _fetch, "bring the chapters' data into the cache")
     recorder = command("record", _record, "run a network figure and write recorded/FIGURE.json")
     recorder.add_argument("figure", metavar="FIGURE")
@@ -172,19 +172,8 @@ def _claims(project: Project, options: argparse.Namespace) -> int:
 
 
 def _lab(project: Project, options: argparse.Namespace) -> int:
-    """JupyterLab on the book, where a double click opens a chapter as a notebook."""
-    settings = project.build / "lab"
-    viewer = {"defaultViewers": {"markdown": "Jupytext Notebook"}}
-    write_if_changed(
-        settings / "labconfig" / "default_setting_overrides.json",
-        json.dumps({"@jupyterlab/docmanager-extension:plugin": viewer}),
-    )
-    paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
-    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another's
-    start = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project.root}"]
-    start += ["--LabApp.default_url=/lab/tree/book", *options.arguments]
-    os.execv(sys.executable, start)
+    lab.start(project, options.arguments)
+    return 0
 
 
 def _fetch(project: Project, _options: argparse.Namespace) -> int:

@@ -14,16 +14,11 @@ from urllib.request import urlopen
 import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+import servers
 import trial
 from bookrun.project import Project
 
 INTRO = "# A book\n\nThe number is 5.\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +27,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
     tmp_path = tmp_path_factory.mktemp("served")
     chapters = {"intro": INTRO, "one": trial.chapter_text("One", "x = 1\nx")}
     project = trial.make_project(tmp_path / "project", chapters)
-    port, terminal = free_port(), tmp_path / "terminal"
-    command = [sys.executable, "-m", "bookrun", "serve", "--port", str(port)]
-    with terminal.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=project.root, stdout=stream, stderr=stream)
-        try:
-            yield project, port, terminal
-        finally:
-            process.terminate()
-            assert process.wait(20) == 130
+    terminal = tmp_path / "terminal"
+    with servers.serve(project.root, terminal) as port:
+        yield project, port, terminal
 
 
 async def connected(port: int) -> WebSocketClientConnection:
