@@ -20,6 +20,8 @@ _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     # A point that has killed two workers is the cause, and not their victim.
     "distributed.scheduler.allowed-failures": 1,
+    # Ctrl-C is meant for the sweep, which ends its workers in good order.
+    "distributed.worker.preload": ["bookrun.sweeps.undisturbed"],
     "distributed.admin.low-level-log-length": 0,
 }
 _ANSWER_SECONDS = 10
