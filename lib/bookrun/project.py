@@ -94,8 +94,9 @@ class Project:
 
     @cached_property
     def lib_digest(self) -> str:
-        """Fingerprint of every module under ``lib/``."""
-        return digest_files(self.root, (self.root / "lib").rglob("*.py"))
+        """Fingerprint of every module and template under ``lib/``."""
+        lib = self.root / "lib"
+        return digest_files(self.root, [*lib.rglob("*.py"), *lib.rglob("*.html")])
 
     @cached_property
     def tests_digest(self) -> str:

@@ -160,7 +160,7 @@ def test_the_graph_shows_each_verdict_in_words_and_colour(pages: dict[str, Beaut
     assert [t.get_text() for t in lemma.select("text")] == ["lem1", "proved"]
     assert theorem["class"] == ["bookrun-node", "bookrun-holds-as-corrected"]
     assert [t.get_text() for t in theorem.select("text")] == ["thm3", "holds as", "corrected"]
-    says = "thm3, Theorem 3, rho < 1: holds as corrected; rests on lem1"
+    says = "thm3 holds as corrected, Theorem 3, rho < 1; rests on lem1"
     assert theorem["aria-label"] == says
     assert theorem.select_one("title").get_text() == says
     assert len(pages["ledger"].select("svg .bookrun-line")) == 1

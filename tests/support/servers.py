@@ -112,7 +112,19 @@ def serve(root: Path, terminal: Path) -> Iterator[int]:
     with terminal.open("wb") as stream:
         process = subprocess.Popen(command, cwd=root, stdout=stream, stderr=stream)
         try:
+            _until_it_listens(port, process)
             yield port
         finally:
             process.terminate()
-            assert process.wait(20) == 130
+            assert process.wait(60) == 130
+
+
+def _until_it_listens(port: int, process: "subprocess.Popen[bytes]") -> None:
+    while process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError(f"the server ended with {process.returncode}")

@@ -28,7 +28,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx_proof.nodes import proof_node
 
-from . import badges, errata, graph, table, take
+from . import badges, errata, graph, mend, table, take
 from .places import Links, forget, ledger, position, shown_on
 
 _PARTS = (
@@ -81,17 +81,6 @@ def _fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         _set_off_opening(proof)
 
 
-def _leave_thebe_out(
-    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: nodes.document | None
-) -> None:
-    """Drop the scripts of an extension that is off: they come twice, and the second is an error."""
-    context["script_files"] = [
-        script
-        for script in context.get("script_files", [])
-        if "thebe" not in f"{script} {getattr(script, 'attributes', {}).get('body', '')}".lower()
-    ]
-
-
 def _set_off_opening(proof: nodes.Element) -> None:
     """Set the opening "Proof." in italics, as the theme leaves it plain text."""
     first = next((text for text in proof.findall(nodes.Text) if text.strip()), None)
@@ -117,10 +106,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("errata", errata.ErrataDirective)
     app.add_directive("headlines", errata.HeadlinesDirective)
     app.connect("config-inited", _note_verdicts)
+    app.connect("config-inited", mend.use_templates, priority=900)  # after the theme's
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)
-    app.connect("html-page-context", _leave_thebe_out)
+    app.connect("html-page-context", mend.page)
     app.connect("html-page-context", take.add_line)
     app.connect("build-finished", take.write_notebooks)
     return {"version": "2", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -109,8 +109,10 @@ def _line(points: Sequence[Point]) -> str:
 def _node(row: Row, box: Box, links: Links) -> str:
     middle = box.x + box.width / 2
     below = f"; rests on {', '.join(row['uses'])}" if row["uses"] else ""
-    says = html.escape(f"{row['id']}, {plain(row['place'])}: {row['text']}{below}")
-    lines = "".join(
+    # the name begins with the text that is seen, as one who speaks it expects
+    detail = row["text"].removeprefix(row["verdict"])
+    says = html.escape(f"{row['id']} {row['verdict']}{detail}, {plain(row['place'])}{below}")
+    lines = " ".join(
         f'<text class="{kind}" x="{middle:.1f}" y="{box.y + _PADDING + _LINE * (k + 0.55):.1f}">'
         f"{html.escape(line)}</text>"
         for k, (kind, line) in enumerate(_text(row))

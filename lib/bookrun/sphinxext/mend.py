@@ -1,0 +1,35 @@
+"""Small faults of the tools that make the pages, mended where the pages pass through."""
+
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Roles and names that say something else than what stands there.
+_SAYS_OTHERWISE = (
+    ' aria-label="Toggle hidden content"',  # on the button "Show code cell source"
+    ' role="list"',  # on a bibliography, whose entries are no list's
+)
+
+
+def use_templates(_app: Sphinx, config: Config) -> None:
+    """Put our templates before the theme's of the same name."""
+    config.templates_path.insert(0, str(_TEMPLATES))
+
+
+def page(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _tree: nodes.document | None
+) -> None:
+    """Mend one page before it is written."""
+    # sphinx-thebe's scripts come twice, though it is off, and the second time is an error
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in f"{script} {getattr(script, 'attributes', {}).get('body', '')}".lower()
+    ]
+    for words in _SAYS_OTHERWISE:
+        if "body" in context:
+            context["body"] = context["body"].replace(words, "")
