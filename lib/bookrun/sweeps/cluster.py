@@ -48,7 +48,9 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
                     threads_per_worker=1,
                     processes=True,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    # any free port: a fixed one may be another cluster's, and Dask warns of it
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
                     memory_limit=0,  # a chapter runs beside its worker, not inside it
                     local_directory=scratch,
                     silence_logs=logging.CRITICAL,

@@ -247,7 +247,7 @@ def test_a_scheduler_of_ones_own_is_used(tmp_path: Path) -> None:
         n_workers=1,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         memory_limit=0,
         local_directory=str(tmp_path / "dask"),
     ) as cluster:
