@@ -26,6 +26,9 @@ from .files import digest, digest_files, write_atomic
 FORMAT = "bookrun record 1"
 _DIGITS = 7
 
+#: The parts of ``localgd`` that no other part imports but its ``__init__``, for its users.
+CONVEX = ("affine", "convex", "decay", "figures", "geometry", "quasiconvex", "tradeoff")
+
 
 class RecordError(BookError, ValueError):
     """A record that cannot be used: the file, and what is wrong in it."""
@@ -142,16 +145,19 @@ class Record:
 
 
 def code_digest() -> str:
-    """Fingerprint of all that a run's numbers depend on in this project: ``localgd`` and the cases.
+    """Fingerprint of all that a network run's numbers depend on in this project.
 
-    What draws pages is not among it, so that a change there leaves records as they are.
+    What draws pages is not among it, and neither is what ``localgd`` has for convex problems, so
+    that a change there leaves records as they are.
     """
     package = Path(localgd.__file__).parent
-    here = Path(__file__).parent
-    return digest(
-        digest_files(package, package.rglob("*.py")),
-        (here / "experiments.py").read_bytes(),
-    )
+    used = [
+        path
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0].removesuffix(".py") not in CONVEX
+    ]
+    experiments = Path(__file__).parent / "experiments.py"
+    return digest(digest_files(package, used), experiments.read_bytes())
 
 
 def save(record: Record, path: Path) -> None:

@@ -106,8 +106,9 @@ def _replays(record: Record, steps: int) -> list[str]:
     for each in record.cases:
         found = replay(each, steps)
         mark = "agrees" if found.agrees else "DIFFERS"
+        rounds = f"{found.rounds} round{'s' if found.rounds != 1 else ''}"
         print(
-            f"  {found.name}: {found.rounds} rounds; loss within {found.loss_error:.1e}, "
+            f"  {found.name}: {rounds}; loss within {found.loss_error:.1e}, "
             f"residual within {found.residual_error:.1e}: {mark}",
             flush=True,
         )

@@ -1,6 +1,7 @@
 """A record reads back as it was written, and a broken one says what is wrong with it."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,11 +104,13 @@ def test_the_code_is_what_runs_depend_on(tmp_path: Path, monkeypatch: pytest.Mon
 
     for name in ("localgd/__init__.py", "localgd/loop.py", "bookrun/experiments.py"):
         place(name, "")
-    place("bookrun/display.py", "")
+    for name in ("bookrun/display.py", "localgd/convex.py"):
+        place(name, "")
     monkeypatch.setattr(records.localgd, "__file__", str(tmp_path / "localgd/__init__.py"))
     monkeypatch.setattr(records, "__file__", str(tmp_path / "bookrun/records.py"))
     before = records.code_digest()
     place("bookrun/display.py", "pictures = 1")
+    place("localgd/convex.py", "parabolas = 1")
     assert records.code_digest() == before
     place("localgd/loop.py", "rounds = 1")
     changed = records.code_digest()
@@ -115,6 +118,18 @@ def test_the_code_is_what_runs_depend_on(tmp_path: Path, monkeypatch: pytest.Mon
     place("bookrun/experiments.py", "cases = 1")
     assert records.code_digest() != changed
     assert bookrun.__file__ != records.__file__
+
+
+def test_no_network_run_uses_what_is_left_out_of_its_code() -> None:
+    package = Path(records.localgd.__file__).parent
+    left_out = re.compile(rf"^\s*(?:from|import) localgd\.(?:{'|'.join(records.CONVEX)})\b", re.M)
+    importing = {
+        path.relative_to(package).parts[0].removesuffix(".py")
+        for path in package.rglob("*.py")
+        if left_out.search(path.read_text())
+    }
+    assert importing <= {"__init__", *records.CONVEX}
+    assert "__init__" in importing
 
 
 def _without(name: str) -> Callable[[dict[str, Any]], None]:
