@@ -28,17 +28,28 @@ class AffineOptima(Problem):
         return self._projection
 
     def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """x_i − V_iᵀ(I − (I − η_iΛ_i)^{T_i})V_i(x_i − p_i) for quadratics, p_i in S_i.
+        """x_i − V_iᵀ(I − (I − η_iΛ_i)^{T_i})Λ_i⁻¹V_i ∇f_i(x_i), all steps of a quadratic at once.
 
         Works in the row spaces of the Hessians H_i = V_iᵀΛ_iV_i; no d×d matrix is formed.
+        It begins with the gradient, not with x_i − p_i for a p_i in S_i, whose entries grow like
+        1/λ_min: so slow directions keep their digits.
         """
-        spectra, sets = self.hessian_spectra(), self.solution_sets()
-        if spectra is None or sets is None:
+        spectra = self.hessian_spectra()
+        if spectra is None:
             return None
-        eigenvalues = pad_sequence([s.values for s in spectra], batch_first=True)
-        factors = 1.0 - torch.as_tensor(etas).to(eigenvalues)[:, None] * eigenvalues
-        move = _towards([s.vectors for s in spectra], sets)
-        return lambda x, steps: move(x, 1.0 - factors ** steps[:, None])
+        values = pad_sequence([s.values for s in spectra], batch_first=True)
+        rows = pad_sequence([s.vectors for s in spectra], batch_first=True)
+        rates = torch.as_tensor(etas).to(values)[:, None] * values  # below 2
+        logarithms = torch.log1p(-rates.clamp(max=1.0))
+
+        def leap(x: Tensor, steps: Tensor) -> Tensor:
+            T = steps[:, None]
+            moved = torch.where(rates < 1.0, -torch.expm1(T * logarithms), 1.0 - (1.0 - rates) ** T)
+            shares = torch.where(values > 0, moved / values, 0.0)
+            slopes = torch.matmul(rows, self.gradients(x).unsqueeze(-1))
+            return x - torch.matmul(rows.mT, shares.unsqueeze(-1) * slopes).squeeze(-1)
+
+        return leap
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S), or None where the S_i do not meet."""

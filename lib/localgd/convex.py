@@ -24,6 +24,8 @@ class _LinearModel(AffineOptima):
     which add exactly zero to losses and gradients.
     """
 
+    _exact: Self | None = None  # in float64, where the data have been rounded to less
+
     def __init__(self, A: Sequence[Any], b: Sequence[Any], *, data: Any = None) -> None:
         if len(A) == 0 or len(A) != len(b):
             raise ValueError(
@@ -66,11 +68,37 @@ class _LinearModel(AffineOptima):
         """Return the same problem with its tensors on `device` in `dtype`."""
         if self.A.device == device and self.A.dtype == dtype:
             return self
+        if dtype == torch.float64 and self._exact is not None:
+            return self._exact.to(device, dtype)
         moved = self._copy()
         moved.A, moved.b = self.A.to(device, dtype), self.b.to(device, dtype)
         moved.weights = self.weights.to(device, dtype)
         moved.dtype = dtype
+        if dtype != torch.float64:
+            moved._exact = self._in_double().to(device, torch.float64)
         return moved
+
+    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """T_i steps at once for quadratics, computed in float64 whatever the problem's type."""
+        if self._exact is None:
+            return super().closed_form(etas)
+        leap = self._exact.closed_form(etas)
+        return None if leap is None else lambda x, steps: leap(x.double(), steps).to(x.dtype)
+
+    def projection(self) -> Callable[[Tensor], Tensor] | None:
+        """x_i ↦ P_{S_i}(x_i), computed in float64 whatever the problem's type."""
+        if self._exact is None:
+            return super().projection()
+        project = self._exact.projection()
+        return None if project is None else lambda x: project(x.double()).to(x.dtype)
+
+    def distance(self, x: Tensor) -> float | None:
+        """d(x, S), or None where the S_i do not meet."""
+        return super().distance(x) if self._exact is None else self._exact.distance(x.double())
+
+    def _in_double(self) -> Self:
+        """This problem before it was rounded; the only one whose rank can be trusted."""
+        return self if self._exact is None else self._exact
 
     def reduced(self) -> tuple[Self, Tensor]:
         """Return the problem in coordinates of the joint row space, and the basis B, (k, d).
@@ -95,13 +123,16 @@ class _LinearModel(AffineOptima):
     def _copy(self) -> Self:
         """Return a shallow copy without what was derived from the data."""
         other = copy.copy(self)
+        other._exact = None
         for derived in ("_factors", "_intersection", "_projection"):
             other.__dict__.pop(derived, None)
         return other
 
     @cached_property
     def _factors(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Thin SVD of each A_i, cut at its numerical rank: (n_i, r), (r,), (r, d)."""
+        """Thin SVD of each A_i in float64, cut at its numerical rank: (n_i, r), (r,), (r, d)."""
+        if self._exact is not None:
+            return self._exact._factors
         factors = []
         for node, n in enumerate(self.samples.tolist()):
             left, values, right = torch.linalg.svd(self.A[node, :n], full_matrices=False)
@@ -113,7 +144,7 @@ class _LinearModel(AffineOptima):
         """{x : A_iᵀA_i x = A_iᵀb_i} for every node."""
         sets = []
         for node, (left, values, right) in enumerate(self._factors):
-            target = self.b[node, : left.shape[0]]
+            target = self._in_double().b[node, : left.shape[0]]
             point = right.mT @ ((left.mT @ target) / values)
             sets.append(AffineSubspace.from_normals(point, right))
         return sets
@@ -198,7 +229,7 @@ class PowerLoss(_LinearModel):
     def solution_sets(self) -> list[AffineSubspace] | None:
         """S_i = {x : A_i x = b_i}, or None where a node's system has no solution."""
         for node, (left, _, _) in enumerate(self._factors):
-            target = self.b[node, : left.shape[0]]
+            target = self._in_double().b[node, : left.shape[0]]
             residual = torch.linalg.vector_norm(target - left @ (left.mT @ target))
             if residual > 1e-10 * torch.linalg.vector_norm(target):
                 return None
@@ -257,11 +288,12 @@ class SquaredDistance(AffineOptima):
         """
         if (etas > 0.5).any():
             return super().closed_form(etas)
-        factors = torch.as_tensor(1.0 - 2.0 * etas)
+        logarithms = torch.as_tensor(2.0 * etas).neg().log1p()
 
         def leap(x: Tensor, steps: Tensor) -> Tensor:
-            shrink = (1.0 - factors.to(x) ** steps)[:, None]
-            return x - shrink * (x - self._project(x))
+            shares = -torch.expm1(logarithms.to(steps.device) * steps)
+            shares = torch.where(steps > 0, shares, 0.0).to(x)[:, None]
+            return x - shares * (x - self._project(x))
 
         return leap
 

@@ -5,7 +5,16 @@ import pytest
 import torch
 from hypothesis import given
 
-from localgd import AffineSubspace, Ball, HalfSpace, LeastSquares, PowerLoss, SquaredDistance
+from localgd import (
+    AffineSubspace,
+    Ball,
+    HalfSpace,
+    LeastSquares,
+    PowerLoss,
+    SquaredDistance,
+    ToOptimum,
+    run,
+)
 from strategies import distance_cases, linear_cases
 
 
@@ -136,3 +145,29 @@ def test_sets_must_share_a_dimension():
         SquaredDistance([Ball([0.0], 1.0), Ball([0.0, 0.0], 1.0)])
     with pytest.raises(ValueError, match=r"the set of common is in R\^2"):
         SquaredDistance([Ball([0.0], 1.0)], common=Ball([0.0, 0.0], 1.0))
+
+
+@pytest.mark.parametrize("slow", [1e-6, 1e-7, 1e-8])
+def test_the_closed_form_keeps_the_digits_of_slow_directions(slow):
+    problem = LeastSquares([np.diag([1.0, slow])], [np.ones(2)])
+    T = 200_000
+    trace = run(problem, local_steps=T, step_size=0.5, rounds=1, engine="closed")
+    exact = -np.expm1(T * np.log1p(-0.5 * slow**2)) / slow
+    np.testing.assert_allclose(trace.x, [1.0, exact], rtol=1e-12)
+
+
+def test_rank_and_slow_directions_are_those_of_the_data_in_any_precision():
+    rng = np.random.default_rng(0)
+    deficient = rng.normal(size=(6, 3)) @ rng.normal(size=(3, 5))
+    target = deficient @ rng.normal(size=5) + 0.1 * rng.normal(size=6)
+    problem = LeastSquares([deficient, rng.normal(size=(2, 5))], [target, rng.normal(size=2)])
+    for local_steps in (1000, 10**6, ToOptimum()):
+        call = {"local_steps": local_steps, "step_size": 0.01, "rounds": 3}
+        single = run(problem, dtype=torch.float32, **call)
+        double = run(problem, **call)
+        assert single.x.dtype == np.float32
+        np.testing.assert_allclose(single.loss, double.loss, rtol=1e-5)
+        np.testing.assert_allclose(single.x, double.x, rtol=1e-4, atol=1e-6)
+    rounded = problem.to(torch.device("cpu"), torch.float32)
+    np.testing.assert_array_equal(rounded.strong_convexity(), problem.strong_convexity())
+    assert rounded.to(torch.device("cpu"), torch.float64).A.equal(problem.A)

@@ -83,8 +83,9 @@ def test_the_reduced_problem_has_the_same_trace(case):
     along = run(small, start, local_steps=7, step_size=case.etas, rounds=6)
     full = run(case.problem, basis.numpy().T @ start, local_steps=7, step_size=case.etas, rounds=6)
     np.testing.assert_allclose(basis.numpy().T @ along.x, full.x, **AGREE)
-    np.testing.assert_allclose(along.grad_norm_sq, full.grad_norm_sq, **AGREE)
-    np.testing.assert_allclose(along.dist, full.dist, rtol=1e-7, atol=1e-7)
+    both = min(len(along), len(full))  # at zero, one may freeze a round before the other
+    np.testing.assert_allclose(along.grad_norm_sq[:both], full.grad_norm_sq[:both], **AGREE)
+    np.testing.assert_allclose(along.dist[:both], full.dist[:both], rtol=1e-7, atol=1e-7)
 
 
 def two_parabolas() -> LeastSquares:
