@@ -127,7 +127,8 @@ class Record:
         days = sorted({each.made.started[:10] for each in self.cases})
         span = _day(days[0]) if len(days) == 1 else f"{_day(days[0])} to {_day(days[-1])}"
         seconds = sum(float(each.seconds.sum()) for each in self.cases)
-        seeds = ", ".join(map(str, sorted({each.case.seed for each in self.cases})))
+        drawn = sorted({each.case.seed for each in self.cases})
+        seeds = f"seed{'s' if len(drawn) > 1 else ''} {', '.join(map(str, drawn))}"
         hashes = ", ".join(f"{file} {sha[:12]}…" for file, sha in self.data.sha256.items())
         state = (
             "The code that the runs depend on has not changed since."
@@ -139,7 +140,7 @@ class Record:
             f"{_joined(_threads(each.made.threads) for each in self.cases)}, "
             f"in {_duration(seconds)} of computing, at commit "
             f"{_joined(each.made.commit for each in self.cases)}, with "
-            f"{_joined(_versions(each.made.versions) for each in self.cases)}; seeds {seeds}; "
+            f"{_joined(_versions(each.made.versions) for each in self.cases)}; {seeds}; "
             f"{self.data.name}, SHA-256 {hashes}. {state}"
         )
 
