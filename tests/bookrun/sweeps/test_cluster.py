@@ -1,7 +1,9 @@
 """Sweeps on a cluster of this machine: what they run, keep, repeat and survive."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from bookrun.cli import main
 from bookrun.errors import BookError
 from bookrun.project import Project
 from bookrun.sweeps import Results, run, sweep
+from bookrun.sweeps.cluster import connected
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, points_of
 
 #: Notes that it was started, and waits where it is asked to until a file lets it go on.
@@ -256,6 +259,15 @@ def test_a_scheduler_of_ones_own_is_used(tmp_path: Path) -> None:
         assert list(found.frame["status"]) == [OK]
         assert list(found.frame["threads"]) == [1.0]
     assert len(starts(project, 1)) == 1
+
+
+def test_another_cluster_on_this_machine_is_not_in_the_way() -> None:
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # then somebody else has it, which is as good
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with connected(None, 1) as client:  # a warning about the port would be an error
+            assert client.submit(int, 3).result() == 3
 
 
 def test_a_scheduler_that_is_not_there_is_named(
