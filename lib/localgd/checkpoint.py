@@ -26,6 +26,19 @@ from localgd.rules import Rule
 from localgd.walk import Position
 
 _FORMAT = "localgd checkpoint 2"
+_KEYS = {
+    "format",
+    "fingerprint",
+    "provenance",
+    "rows",
+    "x",
+    "last_steps",
+    "within",
+    "frozen",
+    "work",
+    "compiles",
+    "rule",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,12 @@ class Keeper:
         the rule cannot be read again.
         """
         self._rule = digest(vars(rounds.rule))
+        kind = type(rounds.rule)
+        if (kind.state_dict is Rule.state_dict) != (kind.load_state_dict is Rule.load_state_dict):
+            raise TypeError(
+                f"{kind.__qualname__} overrides one of state_dict and load_state_dict: a run is "
+                "taken up with both"
+            )
         content = self._content(rounds)
         try:
             torch.load(io.BytesIO(content), weights_only=True)
@@ -192,11 +211,13 @@ class Keeper:
     def _load(self) -> dict[str, Any]:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # a file of any other kind may fail in any way
             raise ValueError(
                 f"{self.path} is not a checkpoint of a run ({type(error).__name__})"
             ) from None
-        if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        if not isinstance(state, dict) or state.get("format") != _FORMAT or set(state) != _KEYS:
             raise ValueError(f"{self.path} is not a checkpoint of a run ({_FORMAT})")
         return state
 

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import inspect
 import types
+import warnings
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -102,9 +103,28 @@ class _Words:
             return self._of_module(value)
         if isinstance(value, types.BuiltinFunctionType | types.ModuleType):
             return value.__name__
+        if isinstance(value, torch.Generator):
+            return f"Generator {self.of(value.get_state())}"
+        if self._code:
+            return self._of_reduced(value)
         state = getattr(value, "__dict__", {})
         inside = ", ".join(f"{name}={self.of(each)}" for name, each in state.items())
         return f"{type(value).__qualname__}({inside})"
+
+    def _of_reduced(self, value: Any) -> str:
+        """All that a pickle would keep of an object, slots and hidden states included."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that iterators will not be pickled for ever
+            try:
+                parts = value.__reduce_ex__(2)
+            except TypeError:
+                parts = ("", (), getattr(value, "__dict__", {}))
+        if isinstance(parts, str):
+            return parts
+        kept = [
+            each if number < 3 or each is None else list(each) for number, each in enumerate(parts)
+        ]
+        return f"{type(value).__qualname__}({self.of(kept)})"
 
     def _of_function(self, function: types.FunctionType) -> str:
         if not self._code:

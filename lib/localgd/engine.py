@@ -125,9 +125,7 @@ class Evaluator:
         self._programs.clear()
 
     def _build(self, chunk: Chunk) -> Program:
-        x = torch.zeros(
-            len(chunk.nodes), self._problem.dim, dtype=self._problem.dtype, device=self._device
-        )
+        x = _start(self._problem, len(chunk.nodes), self._device)
         arguments = (x, *chunk.tensors)
         program = _recorded(self._problem, chunk, arguments)
         self._recorded.append(identity(program))
@@ -169,7 +167,7 @@ def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> li
     for chunk in problem.chunks():
         rows = torch.zeros(1, dtype=torch.int64, device=device)
         one = chunk.take(rows)
-        x = torch.zeros(1, problem.dim, dtype=problem.dtype, device=device)
+        x = _start(problem, 1, device)
         program = _recorded(problem, one, (x, *one.tensors))
         need = max(1, peak_bytes(program))
         fitting = int(MEMORY_SHARE * _memory_bytes(device)) // need
@@ -182,6 +180,12 @@ def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> li
         size = min(size, max(1, fitting))
     parts = math.ceil(problem.num_nodes / size)
     return problem.chunks(math.ceil(problem.num_nodes / parts))  # few different sizes
+
+
+def _start(problem: Problem, count: int, device: torch.device) -> Tensor:
+    """The problem's own start for so many nodes: recording evaluates, and not at any point."""
+    x = problem.initial(torch.Generator()).to(device, problem.dtype)
+    return x.expand(count, -1).clone()
 
 
 def _recorded(problem: Problem, chunk: Chunk, arguments: tuple[Tensor, ...]) -> GraphModule:

@@ -31,6 +31,13 @@ class Layout:
                 "float32 or all float64"
             )
         self.dtype = next(iter(types))
+        for name, value in self._buffers.items():
+            whole = not value.dtype.is_floating_point and value.numel() > 0
+            if whole and int(value.abs().max()) > 2 / torch.finfo(self.dtype).eps:
+                raise ValueError(
+                    f"buffer {name} holds {int(value.abs().max())}, more than {self.dtype} counts "
+                    "exactly: buffers that are written travel with the parameters"
+                )
         self.num_buffers = sum(value.numel() for value in self._buffers.values())
         self.size = sum(value.numel() for value in self._parameters.values()) + self.num_buffers
 

@@ -156,7 +156,9 @@ def _course(
         if keeper:
             keeper.start(loop)
         with tqdm(total=rounds, initial=loop.done, unit="round", disable=not progress) as bar:
-            while loop.done < rounds and not loop.frozen and not loop.should_stop(stop):
+            while not (stopped := loop.should_stop(stop)):
+                if loop.done == rounds or loop.frozen:
+                    break
                 loop.round(rounds - loop.done, save)
                 if keeper:
                     keeper.check_rule(loop.rule)
@@ -164,7 +166,7 @@ def _course(
                 bar.update()
         if loop.frozen:
             reason = "frozen"
-        if loop.should_stop(stop):
+        if stopped:
             reason = "stop"
     except KeyboardInterrupt:
         reason = "interrupted"

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from localgd.describe import describe
 from localgd.layout import Layout
 from localgd.node_function import Loss, NodeFunction, copied
-from localgd.probe import check_function, check_loss, padding_is_harmless, written_buffers
+from localgd.probe import (
+    check_function,
+    check_hooks,
+    check_loss,
+    padding_is_harmless,
+    written_buffers,
+)
 from localgd.problem import Chunk, Problem
 from localgd.samples import pairs, stacked
 
@@ -62,6 +68,7 @@ class NetworkProblem(Problem):
         nodes = pairs(inputs, targets)
         self.num_nodes = len(nodes)
         self.samples = [len(target) for _, target in nodes]
+        check_hooks(module)
         module = copied(module)
         dtype = Layout(module, ()).dtype
         some = [(_cast(u, dtype), _cast(v, dtype)) for u, v in nodes[:3]]
@@ -69,7 +76,7 @@ class NetworkProblem(Problem):
         layout = Layout(module, written_buffers(module, some[0][0]))
         self._take(NodeFunction(module, loss, layout))
         check_function(self._function, *some[0])
-        padded = len(set(self.samples)) > 1 and padding_is_harmless(self._function, nodes[:3])
+        padded = len(set(self.samples)) > 1 and padding_is_harmless(self._function, nodes)
         self._given = stacked(nodes, padded=padded)
         self._samples = [each.to(torch.device("cpu"), dtype) for each in self._given]
 

@@ -101,6 +101,7 @@ class Rounds:
         self.view = self._evaluate(self.x)
         if self.recorder.rows:
             self.evaluator.work = work  # it was counted before the run was stopped
+            self._measured()  # what cannot be gone on with is found out now
         else:
             self._record(None, time.perf_counter() - began)
             self.safe = self._snapshot(None)
@@ -227,17 +228,23 @@ class Rounds:
 
     def _measured(self) -> dict[str, float]:
         """What the caller wants to know of x_n, or an error that says what is no number."""
+        rows = self.recorder.rows
         if self.measure is None:
+            if rows and rows[0]["measures"]:
+                raise ValueError(
+                    f"the run so far has measured {sorted(rows[0]['measures'])}: going on takes "
+                    "the same measure"
+                )
             return {}
         values = self.measure(self.x.clone())
         if not isinstance(values, Mapping):
             raise TypeError(
                 f"measure returned {type(values).__name__}, expected a mapping of names to numbers"
             )
-        before = self.recorder.rows[-1]["measures"] if self.recorder.rows else values
+        before = rows[-1]["measures"] if rows else values
         if set(values) != set(before):
             raise ValueError(
-                f"measure returned {sorted(values)} after round {len(self.recorder.rows)} and "
+                f"measure returned {sorted(values)} after round {len(rows)} and "
                 f"{sorted(before)} before: expected the same names in every round"
             )
         return {str(name): float(values[name]) for name in before}

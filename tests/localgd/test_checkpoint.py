@@ -270,7 +270,9 @@ def test_resuming_with_other_data_or_another_start_names_it(tmp_path):
         run(network("mlp"), checkpoint=path, **CALL)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 half a file"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"hello world", b".", b"\x80", b"PK\x03\x04 half a file"]
+)
 def test_what_is_no_checkpoint_is_refused_and_left_alone(tmp_path, content):
     path = tmp_path / "run.pt"
     path.write_bytes(content)
@@ -503,6 +505,8 @@ def test_what_was_measured_is_kept(tmp_path):
     run(network(), measure=measure, checkpoint=tmp_path / "a.pt", **CALL | {"rounds": 3})
     trace = run(network(), measure=measure, checkpoint=tmp_path / "a.pt", **CALL)
     np.testing.assert_array_equal(trace.measures["size"], whole.measures["size"])
+    with pytest.raises(ValueError, match=r"has measured \['size'\]: going on takes the same"):
+        run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"rounds": 9})
     with pytest.raises(ValueError, match="measure returned"):
         run(
             network(),
@@ -534,11 +538,31 @@ class Remembering(Growing):
         self.steps = state["steps"]
 
 
+class Cycling(Rule):
+    """Draws its steps from an iterator, which has no attributes."""
+
+    def __init__(self) -> None:
+        self.draws = np.random.default_rng(0)
+
+    def plan(self, info, num_nodes):
+        return Plan(self.draws.integers(1, 5, num_nodes))
+
+
+class HalfWay(Growing):
+    """Says what it has to remember and not how to go on with it."""
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+
 class Forgetful(Growing):
     """Has a state that a checkpoint cannot hold."""
 
     def state_dict(self):
         return {"self": self}
+
+    def load_state_dict(self, state):
+        raise AssertionError("it cannot have been written")
 
 
 def test_a_rule_that_remembers_goes_on_as_it_was(monkeypatch, tmp_path):
@@ -552,6 +576,10 @@ def test_a_rule_that_remembers_goes_on_as_it_was(monkeypatch, tmp_path):
         )
     with pytest.raises(TypeError, match=r"Growing changes its attributes .* state_dict"):
         run(network(), checkpoint=tmp_path / "a.pt", **CALL | {"local_steps": Growing()})
+    with pytest.raises(TypeError, match="Cycling changes its attributes"):
+        run(network(), checkpoint=tmp_path / "c.pt", **CALL | {"local_steps": Cycling()})
+    with pytest.raises(TypeError, match="HalfWay overrides one of"):
+        run(network(), checkpoint=tmp_path / "d.pt", **CALL | {"local_steps": HalfWay()})
     with pytest.raises(TypeError, match="the state_dict of Forgetful holds what a checkpoint"):
         run(network(), checkpoint=tmp_path / "b.pt", **CALL | {"local_steps": Forgetful()})
     run(network(), **CALL | {"local_steps": Growing()})  # without a checkpoint it may

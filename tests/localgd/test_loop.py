@@ -392,3 +392,14 @@ def test_divergence_names_the_node_that_went_farthest():
     with pytest.raises(DivergenceError) as caught:
         run(problem, [10.0], local_steps=1, step_size=etas, rounds=3)
     assert (caught.value.round, caught.value.node) == (1, 2)
+
+
+def test_a_criterion_is_asked_once_a_row():
+    asked = []
+
+    def stop(trace):
+        asked.append(len(trace))
+        return len(trace) == 3
+
+    trace = run(two_parabolas(), [9.0], local_steps=1, step_size=0.05, rounds=9, stop=stop)
+    assert (trace.reason, asked) == ("stop", [1, 2, 3])

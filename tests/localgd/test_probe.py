@@ -70,6 +70,17 @@ def balanced(outputs, targets):
     return CROSS_ENTROPY(outputs, targets) * weights / weights.mean()
 
 
+def by_class(outputs, targets):
+    """Weights every class alike, whatever its share of the batch."""
+    counts = (targets[:, None] == torch.arange(3)).to(outputs.dtype).sum(0)
+    return CROSS_ENTROPY(outputs, targets) * (len(targets) / (3 * counts[targets]))
+
+
+def centred(outputs, targets):
+    """Compares with the mean output of the batch."""
+    return CROSS_ENTROPY(outputs - 0.5 * outputs.mean(0), targets)
+
+
 def of_scores(outputs, targets):
     return CROSS_ENTROPY(outputs["scores"], targets)
 
@@ -97,6 +108,42 @@ def test_nodes_of_different_size_are_not_padded_where_samples_mix(name):
     trace = run(problem, local_steps=4, step_size=0.05, rounds=3, device="cpu", chunk_size=1)
     alone = train_alone(module, inputs, targets, loss, etas=[0.05] * 3, steps=[4] * 3, rounds=3)
     np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
+
+
+@pytest.mark.claim("alg1", kind="numeric")
+@pytest.mark.parametrize("loss", [by_class, centred, balanced])
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 4, 6], [8, 9, 10]])
+def test_mixing_is_seen_where_the_first_samples_are_alike(loss, sizes):
+    module, inputs, targets = problem_parts("linear", sizes, 4)
+    targets = [target.sort().values for target in targets]  # each node's first have one class
+    problem = NetworkProblem(module, inputs, targets, loss)
+    assert len(problem.chunks()) == len(set(sizes))
+    m = len(sizes)
+    trace = run(problem, local_steps=2, step_size=0.02, rounds=2, device="cpu")
+    alone = train_alone(module, inputs, targets, loss, etas=[0.02] * m, steps=[2] * m, rounds=2)
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
+
+
+class Averages(nn.Module):
+    """Keeps a running mean of its batches, which no output shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return self.last(x)
+
+
+def test_a_large_loss_hides_no_small_buffer():
+    torch.manual_seed(0)
+    module = Averages().double()
+    _, inputs, _ = problem_parts("linear", [3, 6, 5], 4)
+    targets = [1e6 + torch.randn(len(u), 3, dtype=torch.float64) for u in inputs]
+    problem = NetworkProblem(module, inputs, targets, lambda o, t: ((o - t) ** 2).sum(1))
+    assert len(problem.chunks()) == 3
 
 
 def test_nodes_are_padded_where_samples_do_not_mix():
@@ -226,6 +273,39 @@ class DrawsFromNumPy(Assigns):
         return self.last(x) * float(np.random.rand())  # noqa: NPY002
 
 
+class DropsLayers(Assigns):
+    """Leaves a layer out now and then, as Python's random numbers will have it."""
+
+    def forward(self, x):
+        return self.last(x if random.random() > 1e-12 else -x)
+
+
+class Fades(Assigns):
+    """Fades a little from call to call."""
+
+    calls_so_far = 0
+
+    def forward(self, x):
+        self.calls_so_far += 1
+        return self.last(x) * (1 - 1e-4 * self.calls_so_far)
+
+
+class Masked(Assigns):
+    """Has a gradient hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last.weight.register_hook(lambda gradient: gradient * 0)
+
+
+class Counts(Assigns):
+    """Counts higher than float32 can."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls += 20_000_000
+
+
 class GoesRound(Assigns):
     """Writes where autograd does not look."""
 
@@ -242,12 +322,39 @@ class GoesRound(Assigns):
         (CountsInPython, "CountsInPython and its loss give another value.*keep state in Python"),
         (DrawsElsewhere, "draw numbers outside PyTorch"),
         (DrawsFromNumPy, "draw numbers outside PyTorch"),
+        (DropsLayers, "draw numbers outside PyTorch"),
+        (Fades, "keep state in Python"),
+        (Masked, r"parameter last\.weight of Masked has gradient hooks"),
+        (Counts, "buffer calls holds 20000000, more than torch.float32 counts"),
         (GoesRound, r"GoesRound changes its parameter last\.weight"),
     ],
 )
 def test_what_batching_would_lose_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         NetworkProblem(make(), torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
+
+
+class Whitens(nn.Module):
+    """Is defined for positive-definite matrices only, and starts near their border."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gram, self.last = nn.Parameter(0.05 * torch.eye(6)), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(x @ torch.linalg.cholesky(self.gram))
+
+
+def test_a_module_is_tried_and_recorded_where_it_is_defined():
+    _, inputs, targets = problem_parts("linear", [4, 4], 1)
+    torch.manual_seed(0)
+    module = Whitens().double()
+    problem = NetworkProblem(module, inputs, targets, CROSS_ENTROPY)
+    trace = run(problem, local_steps=2, step_size=1e-4, rounds=2, device="cpu")
+    alone = train_alone(
+        module, inputs, targets, CROSS_ENTROPY, etas=[1e-4] * 2, steps=[2] * 2, rounds=2
+    )
+    np.testing.assert_allclose(trace.loss, alone.loss, rtol=1e-9)
 
 
 def test_the_loss_moves_with_the_module():
