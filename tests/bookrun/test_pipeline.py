@@ -238,6 +238,14 @@ def test_touching_one_chapter_executes_one(project: Project) -> None:
     assert not project.failed("two").exists()
 
 
+def test_a_new_style_reaches_the_site(project: Project) -> None:
+    style = project.book / "_static" / "book.css"
+    style.write_text(style.read_text() + "\n.quite-new { color: red; }\n")
+    result = bookrun(project, "build")
+    assert executed_lines(result) == {"site"}
+    assert ".quite-new" in (project.html / "_static" / "book.css").read_text()
+
+
 SLEEP = """\
 import os, time
 from pathlib import Path

@@ -18,8 +18,8 @@ The verdicts are filled in from ``ledger.json`` in the source directory when pag
 so a new verdict needs no new reading of the chapters.
 """
 
-import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -28,6 +28,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx_proof.nodes import proof_node
 
+from ..files import digest, digest_files
 from . import badges, errata, graph, mend, table, take
 from .places import Links, forget, ledger, position, shown_on
 
@@ -41,11 +42,15 @@ _PARTS = (
 logger = logging.getLogger(__name__)
 
 
-def _note_verdicts(app: Sphinx, config: Any) -> None:
-    """Make the verdicts part of the configuration, so that every page is rewritten with them."""
-    content = json.dumps(ledger(app), sort_keys=True)
+def _note_what_all_pages_show(app: Sphinx, config: Any) -> None:
+    """Make verdicts and style part of the configuration, so that every page is written with them.
+
+    Sphinx itself looks at the pages alone, and would leave an old style sheet where it is.
+    """
     config.exclude_patterns.append(f"{take.FOLDER}/*")
-    config.bookrun_verdicts = hashlib.sha256(content.encode()).hexdigest()
+    config.bookrun_verdicts = digest(json.dumps(ledger(app), sort_keys=True))
+    static = Path(app.srcdir) / "_static"
+    config.bookrun_style = digest_files(static, filter(Path.is_file, static.rglob("*")))
 
 
 def _forget_page(_app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -95,6 +100,7 @@ def _set_off_opening(proof: nodes.Element) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("bookrun_verdicts", "", "html")
+    app.add_config_value("bookrun_style", "", "html")
     app.set_html_assets_policy("always")  # tables and checks may be a page's only mathematics
     for node in (badges.VerdictBadge, badges.VerdictCounts, *(kind for kind, _ in _PARTS)):
         app.add_node(node)
@@ -105,7 +111,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("claims-graph", graph.ClaimsGraphDirective)
     app.add_directive("errata", errata.ErrataDirective)
     app.add_directive("headlines", errata.HeadlinesDirective)
-    app.connect("config-inited", _note_verdicts)
+    app.connect("config-inited", _note_what_all_pages_show)
     app.connect("config-inited", mend.use_templates, priority=900)  # after the theme's
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
