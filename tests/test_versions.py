@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_every_pin_can_be_installed_on_the_oldest_python_that_is_promised() -> N
 def test_what_is_installed_is_what_is_pinned() -> None:
     installed = {
         canonicalize_name(found.metadata["Name"]): Version(found.version)
-        for found in importlib.metadata.distributions()
+        for found in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")])
     }
     differing = {
         name: (str(pin), str(installed.get(name, "absent")))

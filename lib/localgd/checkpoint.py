@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import secrets
 import time
 import warnings
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ _KEYS = {
     "work",
     "compiles",
     "rule",
+    "writer",
 }
 
 
@@ -71,6 +73,7 @@ class Keeper:
         self._fingerprint = dict(fingerprint)
         self._rule: str | None = None  # what the rule was at the start
         self._mark: tuple[int, int] | None = None  # tells the file as it was written last
+        self._name = secrets.token_hex(8)  # tells this run's files from those of others
         self._writes = False
         self._written, self._rows = time.monotonic(), 1  # row 0 is no round
 
@@ -159,7 +162,7 @@ class Keeper:
         """
         if not self._writes:
             return
-        if self.path.exists() and _mark(self.path) != self._mark:
+        if self.path.exists() and not self._is_ours():
             self._writes = False
             warnings.warn(
                 f"{self.path} has been written by another run: this one goes on without it",
@@ -198,6 +201,7 @@ class Keeper:
             "work": safe.work,
             "compiles": safe.compiles,
             "rule": dict(safe.rule),
+            "writer": self._name,
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -207,6 +211,15 @@ class Keeper:
         write_atomically(self.path, content)
         self._mark = _mark(self.path)
         self._written, self._rows = time.monotonic(), rounds.safe.rows
+
+    def _is_ours(self) -> bool:
+        """Whether the file is as this run has written it last."""
+        if _mark(self.path) == self._mark:
+            return True
+        try:
+            return bool(self._load()["writer"] == self._name)  # interrupted before it was noted
+        except ValueError:
+            return False
 
     def _load(self) -> dict[str, Any]:
         try:

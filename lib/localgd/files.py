@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -23,5 +24,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
     except BaseException:
         if temporary is not None:
-            os.unlink(temporary)
+            with suppress(FileNotFoundError):  # an interrupt may come when it is renamed already
+                os.unlink(temporary)
         raise

@@ -631,3 +631,22 @@ def test_an_interrupt_of_the_last_writing_loses_nothing(monkeypatch, tmp_path, c
     assert (trace.reason, len(trace), len(written)) == ("interrupted", 7, 3)
     assert "goes on from there" in capsys.readouterr().err
     assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_an_interrupt_right_after_the_renaming_is_an_interrupt(monkeypatch, tmp_path, recwarn):
+    from localgd import files
+
+    replaced = []
+
+    def interrupted_once(source, target):
+        os.rename(source, target)
+        replaced.append(target)
+        if len(replaced) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "replace", interrupted_once)
+    settings = Checkpoint(tmp_path / "a.pt", every_seconds=1e9, every_rounds=1)
+    trace = run(network(), checkpoint=settings, **CALL)
+    assert (trace.reason, len(replaced)) == ("interrupted", 4)  # the file is known as its own
+    assert not recwarn
+    assert_identical(run(network(), checkpoint=settings, **CALL), run(network(), **CALL))
