@@ -1,5 +1,6 @@
 """Every page, on a desk and on a phone, without a network."""
 
+from collections import Counter
 from urllib.parse import unquote, urldefrag
 
 import pytest
@@ -59,6 +60,12 @@ def test_its_links_resolve(reader: Reader, name: str) -> None:
         assert file.is_file(), link
         if anchor and file.suffix == ".html":
             assert unquote(anchor) in reader.look(file.stem, "desktop").found["names"], link
+
+
+@every_page
+def test_a_name_is_given_once(reader: Reader, name: str) -> None:
+    names = reader.look(name, "desktop").found["names"]
+    assert [each for each, count in Counter(names).items() if count > 1] == []
 
 
 @pytest.mark.parametrize("name", reading.CHAPTERS)

@@ -52,7 +52,7 @@ def test_on_a_phone_the_contents_slide_in(reader: Reader) -> None:
         chapter.click()
         page.wait_for_url(f"**/{CHAPTERS[3]}.html")
         settle(page)
-        heading = page.locator(".bd-toc-nav a").nth(1)
+        heading = page.locator(".page-toc a").nth(1)
         assert not heading.is_visible()
         page.locator(".secondary-toggle:visible").click()
         heading.click()

@@ -111,6 +111,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("claims-graph", graph.ClaimsGraphDirective)
     app.add_directive("errata", errata.ErrataDirective)
     app.add_directive("headlines", errata.HeadlinesDirective)
+    app.add_js_file(None, body=mend.QUOTE_NOT_FROM_DISK, priority=300)  # after the options' own
     app.connect("config-inited", _note_what_all_pages_show)
     app.connect("config-inited", mend.use_templates, priority=900)  # after the theme's
     app.connect("env-purge-doc", _forget_page)

@@ -1,5 +1,6 @@
 """Small faults of the tools that make the pages, mended where the pages pass through."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _SAYS_OTHERWISE = (
     ' aria-label="Toggle hidden content"',  # on the button "Show code cell source"
     ' role="list"',  # on a bibliography, whose entries are no list's
+)
+#: sphinx-proof names a statement and its title alike, and all proofs; a name is given once.
+_NAMES_OFTEN = re.compile(r'(?<=<p class="admonition-title") id="[^"]*"| id="proof(?:-content)?"')
+#: The search finds pages opened from the disk as well, but cannot fetch them to quote from them.
+QUOTE_NOT_FROM_DISK = (
+    'if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;'
 )
 
 
@@ -30,6 +37,8 @@ def page(
         for script in context.get("script_files", [])
         if "thebe" not in f"{script} {getattr(script, 'attributes', {}).get('body', '')}".lower()
     ]
-    for words in _SAYS_OTHERWISE:
-        if "body" in context:
-            context["body"] = context["body"].replace(words, "")
+    if "body" in context:
+        body = context["body"]
+        for words in _SAYS_OTHERWISE:
+            body = body.replace(words, "")
+        context["body"] = _NAMES_OFTEN.sub("", body)
