@@ -41,7 +41,10 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
     with contextlib.ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set(_SETTINGS))
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="bookrun-dask-"))
+            directory = tempfile.TemporaryDirectory(
+                prefix="bookrun-dask-", ignore_cleanup_errors=True
+            )
+            scratch = stack.enter_context(directory)
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=workers,
@@ -77,7 +80,8 @@ def _refuse_other_code(client: "Client", scheduler: str) -> None:
         found: dict[str, Any] = client.run(code_digest, on_error="return")
     except ImportError as error:
         raise BookError(f"SCHEDULER={scheduler}: its workers lack this library: {error}") from None
-    other = sorted(worker for worker, code in found.items() if code != code_digest())
+    expected = code_digest()
+    other = sorted(worker for worker, code in found.items() if code != expected)
     if other:
         raise BookError(
             f"SCHEDULER={scheduler}: {', '.join(other)} cannot run this lib/ as it stands: give "

@@ -113,6 +113,7 @@ def _run(
     count = workers(jobs, len(pending))
     threads = 1 if scheduler else max(1, cores() // count)
     by_id = {point.id: point for point in pending}
+    code = code_digest()
     assignments = [
         Assignment(
             id=point.id,
@@ -121,7 +122,7 @@ def _run(
             record=point.record.to_dict(),
             cwd=str(project.book),
             environment=kernel_environment(threads),
-            code=code_digest(),
+            code=code,
         )
         for point in pending
     ]

@@ -52,14 +52,19 @@ class Delivery:
     files: dict[str, bytes]
 
 
-@cache
 def code_digest() -> str:
-    """Fingerprint of the library as this process imports it."""
+    """Fingerprint of the library that this process imports, as it stands on the disk now."""
     import bookrun
     import localgd
 
     roots = [Path(str(module.__file__)).parent for module in (bookrun, localgd)]
     return digest(*(digest_files(root, root.rglob("*.py")) for root in roots))
+
+
+@cache
+def _worker_code() -> str:
+    """The fingerprint when this worker ran its first point."""
+    return code_digest()
 
 
 def run_point(assignment: Assignment) -> Delivery:
@@ -78,7 +83,7 @@ def run_point(assignment: Assignment) -> Delivery:
 
 
 def _same_here(assignment: Assignment) -> None:
-    if code_digest() != assignment.code:
+    if _worker_code() != assignment.code:
         raise RuntimeError("this worker has another version of lib/ than the sweep")
     from localgd import datasets
 
@@ -95,7 +100,10 @@ def _announce(point: str) -> None:
 
 def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
     """Run the point once; whether its process or its kernel was killed comes second."""
-    with tempfile.TemporaryDirectory(prefix="bookrun-point-") as scratch:
+    from distributed import get_worker
+
+    home = get_worker().local_directory  # the cluster clears it, also after a worker was killed
+    with tempfile.TemporaryDirectory(prefix="point-", dir=home) as scratch:
         place = Path(scratch)
         name = assignment.record["chapter"]
         output, failed, account = (place / f"{k}.json" for k in ("output", "failed", "account"))
