@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     recorder.add_argument("--again", action="store_true", help="take nothing over")
     checker = command("record-check", _record_check, "run the beginnings of records again")
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
-    checker.add_argument("--steps", type=int, default=100, help="local steps a run, 100 by default")
+    checker.add_argument("--steps", type=int, default=50, help="local steps a run, 50 by default")
     command("clean", _clean, "remove everything generated")
     return parser
 
