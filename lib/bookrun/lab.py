@@ -13,15 +13,23 @@ from .project import Project
 _HEADER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
 _KERNEL = re.compile(r"^kernelspec:\n(?: .*\n)*?  name: python3\n(?: .*\n)*", re.MULTILINE)
 _OUR_KERNEL = "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n"
+#: Markdown opens as a notebook, and nothing asks the network for news.
+_PREFERENCES = {
+    "@jupyterlab/docmanager-extension:plugin": {
+        "defaultViewers": {"markdown": "Jupytext Notebook"}
+    },
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+    },
+}
 
 
 def start(project: Project, arguments: Sequence[str]) -> None:
     """Become a JupyterLab in whose list of files a double click opens a chapter as a notebook."""
     settings = project.build / "lab"
-    viewer = {"defaultViewers": {"markdown": "Jupytext Notebook"}}
     write_if_changed(
-        settings / "labconfig" / "default_setting_overrides.json",
-        json.dumps({"@jupyterlab/docmanager-extension:plugin": viewer}),
+        settings / "labconfig" / "default_setting_overrides.json", json.dumps(_PREFERENCES)
     )
     paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
