@@ -2,8 +2,8 @@
 
 ``paper`` is the paper's scale; where a CPU cannot do that in an hour or so, ``cpu`` is less of it.
 The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
-figures, ``fig4a-choices`` is Figure 4(a) with other choices and ``fig4a-work`` the same with as
-many gradients for every T.
+figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices, and
+``fig4a-work`` is Figure 4(a) with as many gradients for every T.
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,7 @@ _RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, loc
 _NARROW = replace(_RESNET, samples=200, width=4, rounds=16)
 _ALL_MNIST = replace(_LENET, samples=60_000, test_samples=10_000)
 _SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=12)
+_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice that of ResNet-18
 _OTHER_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
 
 _FIG4A = Plan(_LENET, (10,), _STEPS, seeds=3, grad_tol=1e-4, max_steps=5000)
@@ -69,6 +70,10 @@ _PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
     "fig8": {
         "cpu": (Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
         "paper": (Plan(_ALL_MNIST, (5, 10), _STEPS, seeds=3),),
+    },
+    "fig4b-choices": {
+        "cpu": (Plan(replace(_NARROW, rounds=10), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
+        "paper": (Plan(replace(_RESNET, rounds=20), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
     },
     "fig4a-choices": {"cpu": (_CHOICES,), "paper": (_CHOICES,)},
     "fig4a-work": {"cpu": _EQUAL_WORK, "paper": _EQUAL_WORK},

@@ -182,6 +182,9 @@ def _failures(soup: BeautifulSoup) -> Iterator[str]:
             yield "a traceback among the outputs"
     for tag in soup.select(".system-message, .problematic"):
         yield f"a message of the page builder: {tag.get_text().strip()[:120]}"
+    for tag in soup.select("article a.reference.internal"):
+        if (text := tag.get_text()).endswith(" "):
+            yield f"a reference to what has no number needs a text of its own: {text.strip()}"
     for tag in soup.select("span.xref"):
         if tag.find_parent("a") is None:
             yield f"unresolved reference: {tag.get_text().strip()}"

@@ -49,6 +49,10 @@ def test_an_empty_site_is_a_defect(tmp_path: Path) -> None:
         ('<a href="gone.html">x</a>', "broken link: gone.html does not exist"),
         ('<a href="other.html#gone">x</a>', "broken link: other.html#gone: the page has no such"),
         ('<a href="#gone">x</a>', "broken link: #gone: the page has no such anchor"),
+        (
+            '<a class="reference internal" href="other.html#place">Theorem </a>',
+            "a reference to what has no number needs a text of its own: Theorem",
+        ),
         ('<a href="/other.html">x</a>', "starts at the file system's root"),
         ('<a href="../other.html">x</a>', "leads out of the site"),
         ('<a href="_images">x</a>', "_images is a folder"),
