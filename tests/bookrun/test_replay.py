@@ -46,6 +46,22 @@ def test_only_as_many_rounds_are_replayed_as_the_steps_allow(project: Project) -
     assert replay(first, steps=1).agrees
 
 
+def test_rounds_that_rounding_reaches_are_not_compared(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(at: int) -> None:
+        tamper(project, lambda found: found["cases"][0]["columns"]["loss"].__setitem__(at, 9.0))
+
+    change(2)
+    assert replay(load(project.recorded("tiny")).cases[0], steps=100).held >= 2
+    assert len(check(project, ["tiny"], steps=100)) == 1
+    monkeypatch.setattr("bookrun.replay.NUDGE", 0.1)  # a machine that rounds to one digit
+    assert replay(load(project.recorded("tiny")).cases[0], steps=100).held == 0
+    assert check(project, ["tiny"], steps=100) == []
+    change(0)
+    assert len(check(project, ["tiny"], steps=100)) == 1
+
+
 @pytest.mark.parametrize("column", ["loss", "grad_norm_sq"])
 def test_a_number_changed_by_a_few_percent_is_caught(project: Project, column: str) -> None:
     def change(found: dict[str, Any]) -> None:

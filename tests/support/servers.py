@@ -74,6 +74,7 @@ def lab(root: Path, home: Path) -> Iterator[Lab]:
         "IPYTHONDIR": str(home / "ipython"),
     }
     flags = ["--no-browser", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--allow-root"]
+    flags += ["--LabApp.expose_app_in_browser=True"]  # as window.jupyterapp
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bookrun", "lab", "--", *flags],
