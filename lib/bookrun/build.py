@@ -160,7 +160,13 @@ def kernel_environment(threads: int) -> dict[str, str]:
 
 
 def _threads(count: int) -> dict[str, str]:
-    """Threads that spin while they wait: more of them than cores, and everything crawls."""
+    """Threads that spin while they wait: more of them than cores, and everything crawls.
+
+    No more than the user asks for, where ``OMP_NUM_THREADS`` is set.
+    """
+    most = os.environ.get("OMP_NUM_THREADS", "")
+    if most.isdecimal():
+        count = max(1, min(count, int(most)))
     libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
     return {f"{library}_NUM_THREADS": str(count) for library in libraries}
 

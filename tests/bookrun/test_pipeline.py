@@ -14,6 +14,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import trial
+from bookrun.build import kernel_environment
 from bookrun.freshness import RECORD
 from bookrun.project import Project
 
@@ -300,3 +301,12 @@ def test_the_record_in_a_result_names_all_that_it_depends_on(project: Project) -
         "seconds", "executed",
     }  # fmt: skip
     assert record["parameters"] == {"number": 3}
+
+
+def test_chapters_take_no_more_threads_than_the_user_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for asked, given in (("1", "1"), ("3", "3"), ("8", "4"), ("", "4"), ("many", "4")):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        found = kernel_environment(4)
+        assert {found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]} == {given}

@@ -111,7 +111,6 @@ def _run(
 ) -> None:
 
     count = workers(jobs, len(pending))
-    threads = 1 if scheduler else max(1, cores() // count)
     by_id = {point.id: point for point in pending}
     code = code_digest()
     assignments = [
@@ -121,7 +120,7 @@ def _run(
             values=dict(point.values),
             record=point.record.to_dict(),
             cwd=str(project.book),
-            environment=kernel_environment(threads),
+            environment=kernel_environment(threads=1),  # the same sums for any number of jobs
             code=code,
         )
         for point in pending

@@ -111,10 +111,10 @@ def test_each_point_has_a_directory_with_all_that_it_made(results: Results) -> N
     assert "three is bad" in partial.read_text()
 
 
-def test_the_threads_of_all_chapters_together_are_no_more_than_the_cores(
+def test_a_point_has_one_thread_so_that_its_sums_do_not_depend_on_the_jobs(
     results: Results,
 ) -> None:
-    assert set(results.frame["threads"].dropna()) == {max(1, run.cores() // 2)}
+    assert set(results.frame["threads"].dropna()) == {1}
 
 
 def test_nothing_is_run_twice_not_even_for_another_grid(
