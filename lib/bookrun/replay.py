@@ -16,12 +16,12 @@ from .records import Record, Recorded
 
 #: How far a replayed value may be from the recorded one, relative.
 LOSS_TOLERANCE = 1e-3
-RESIDUAL_TOLERANCE = 1e-2
+RESIDUAL_TOLERANCE = 3e-2
 
 #: Another machine sums in another order, and training makes the difference grow.  Rounds count as
 #: long as a start changed by ``NUDGE`` changes them by no more than ``SHARE`` of the tolerances.
 NUDGE = 1e-6
-SHARE = 0.01
+SHARE = 0.03
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,9 @@ def _replays(record: Record, steps: int) -> list[str]:
         found = replay(each, steps)
         mark = "agrees" if found.agrees else "DIFFERS"
         print(
-            f"  {found.name}: {found.held} of {found.rounds} rounds compared; loss within {found.loss_error:.1e}, "
-            f"residual within {found.residual_error:.1e}: {mark}",
+            f"  {found.name}: {found.held} of {found.rounds} rounds compared; "
+            f"loss within {found.loss_error:.1e}, residual within {found.residual_error:.1e}: "
+            f"{mark}",
             flush=True,
         )
         if not found.agrees:
