@@ -19,6 +19,7 @@ from bookrun.files import build_lock
 from bookrun.ledger import claims, summary, test_results
 from bookrun.ledger.consistency import mismatches
 from bookrun.ledger.evidence import gather
+from bookrun.ledger.proofs import steps
 from bookrun.project import Project
 from bookrun.source.chapters import QUICK, check_profile, load_all
 from bookrun.source.parameters import assignments
@@ -164,12 +165,13 @@ def _status(project: Project, options: argparse.Namespace) -> int:
 
 def _claims(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
-    names = [chapter.name for chapter in load_all(project) if chapter.code]
-    notebooks = {name: project.executed(options.profile, name) for name in names}
+    chapters = load_all(project)
+    notebooks = {c.name: project.executed(options.profile, c.name) for c in chapters if c.code}
     rows = claims.load(project)
     evidence = gather(project, notebooks)
-    print(summary.printed(summary.summary(rows, evidence)))
-    problems = mismatches(rows, evidence, project.shown(project.claims))
+    named = steps(chapter.text for chapter in chapters)
+    print(summary.printed(summary.summary(rows, evidence, named)))
+    problems = mismatches(rows, evidence, project.shown(project.claims), named)
     if problems:
         raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))
     return 0

@@ -6,7 +6,7 @@ from bookrun.errors import BookError
 from bookrun.execution.freshness import forget_strays
 from bookrun.execution.schedule import run_steps, stale_steps
 from bookrun.files import build_lock, recover
-from bookrun.ledger import claims, summary, test_results
+from bookrun.ledger import claims, proofs, summary, test_results
 from bookrun.ledger.consistency import mismatches
 from bookrun.ledger.evidence import gather
 from bookrun.outputs import read_notebook
@@ -28,10 +28,11 @@ def book(project: Project, profile: str, jobs: int | None) -> Path:
         notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         evidence = gather(project, notebooks)
         rows = claims.load(project)
-        problems = mismatches(rows, evidence, project.shown(project.claims))
+        named = proofs.steps(chapter.text for chapter in chapters)
+        problems = mismatches(rows, evidence, project.shown(project.claims), named)
         if problems:
             raise BookError("\n".join(["the ledger and the book do not match:", *problems]))
-        table = {**summary.summary(rows, evidence), "preview": False}
+        table = {**summary.summary(rows, evidence, named), "preview": False}
         pages = sources.sources(project, chapters, notebooks, table)
         if not sphinx_build.is_fresh(project, sphinx_build.fingerprint(project, pages)):
             sphinx_build.build(project, pages, {n: read_notebook(p) for n, p in notebooks.items()})

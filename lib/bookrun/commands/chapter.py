@@ -9,7 +9,7 @@ from bookrun.errors import BookError
 from bookrun.execution.freshness import reasons, record_for
 from bookrun.execution.schedule import Step, run_steps
 from bookrun.files import build_lock, write_if_changed
-from bookrun.ledger import claims, summary
+from bookrun.ledger import claims, proofs, summary
 from bookrun.ledger.evidence import gather
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
@@ -36,10 +36,15 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
         record = record_for(project, wanted, profile, values)
         if wanted.code and (not ordinary or reasons(project, record)):
             run_steps(project, [Step(wanted, record, values, output)], 1, with_tests=False)
-        notebooks = {c.name: project.executed(profile, c.name) for c in load_all(project) if c.code}
+        chapters = load_all(project)
+        notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         if wanted.code:
             notebooks[wanted.name] = output
-        found = summary.summary(claims.load(project), gather(project, notebooks))
+        found = summary.summary(
+            claims.load(project),
+            gather(project, notebooks),
+            proofs.steps(chapter.text for chapter in chapters),
+        )
         mine = {wanted.name: output} if wanted.code else {}
         table = {**found, "preview": True}
         sphinx_build.lay_out(home / "src", sources.sources(project, [wanted], mine, table))

@@ -2,21 +2,36 @@
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
+from bookrun.ledger.basis import speaks
 from bookrun.ledger.claims import Row
 from bookrun.ledger.evidence import Evidence
 from bookrun.outputs import Kind
 
 
-def mismatches(rows: Sequence[Row], evidence: Sequence[Evidence], where: str) -> list[str]:
-    """Where rows, tests and checks do not fit each other, one sentence each."""
+def mismatches(
+    rows: Sequence[Row],
+    evidence: Sequence[Evidence],
+    where: str,
+    steps: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
+    """Where rows, tests, checks and proofs do not fit each other, one sentence each.
+
+    ``steps`` are those that the proofs in the text name, by claim; without it the proofs are not
+    looked at.
+    """
     found = list(_nobodys(rows, evidence, where))
     for row in rows:
         mine = [item for item in evidence if item.claim == row.id]
-        for problems in (_absent, _undeclared, _uncontrolled, _misfitting):
+        for problems in (_absent, _undeclared, _uncontrolled, _misfitting, _unfounded_steps):
             found += problems(row, mine)
+        if steps is not None:
+            found += _unnamed_steps(row, steps.get(row.id, ()))
+    if steps is not None:
+        for claim in sorted(set(steps) - {row.id for row in rows}):
+            found.append(f"a proof names steps of {claim}, which is no row of {where}")
     return found
 
 
@@ -85,6 +100,9 @@ def _misfitting(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
     figure = row.kind == "figure"
     alien = "corrected" if figure else "difference"
     kinds = {item.kind for item in mine}
+    if row.kind == "ours" and (row.erratum or kinds & {"counterexample", "corrected"}):
+        yield f"row {row.id} is ours: there is nothing printed to refute or to correct"
+        return
     if alien in kinds:
         items = [item for item in mine if item.kind == alien]
         yield f"{_named(items)} cannot be of kind {alien!r}: row {row.id} is a {row.kind}"
@@ -100,6 +118,21 @@ def _misfitting(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
         yield f"row {row.id} has an erratum, but no test or check shows {missing}"
     if "corrected" in row.erratum and not figure and "corrected" not in kinds:
         yield f"row {row.id} gives a corrected form, but no test or check shows that it holds"
+
+
+def _unfounded_steps(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
+    """Steps said to be checked by what was not collected."""
+    for step, names in row.steps.items():
+        for name in names:
+            if not any(speaks(item, name) for item in mine):
+                yield f"row {row.id}: step {step!r} is checked by {name!r}, which is not there"
+
+
+def _unnamed_steps(row: Row, named: Sequence[str]) -> Iterator[str]:
+    """Steps that a machine is said to have checked and that no proof names."""
+    for step in row.steps:
+        if step not in named:
+            yield f"row {row.id}: no proof in the text names the step {step!r}"
 
 
 def _named(items: Sequence[Evidence]) -> str:

@@ -54,6 +54,11 @@ def position(env: BuildEnvironment, label: str) -> tuple[str, str] | None:
     return None
 
 
+def printed_anchor(claim: str) -> str:
+    """The anchor of a statement as the paper prints it."""
+    return f"printed-{claim}"
+
+
 @dataclass(frozen=True)
 class Links:
     """Addresses as seen from one page, ready for an attribute; empty where there is no place."""
@@ -68,6 +73,10 @@ class Links:
     def erratum(self, claim: str) -> str:
         """The erratum of a claim."""
         return self._address(shown_on(self.app.env, "errata"), f"erratum-{claim}")
+
+    def printed(self, claim: str) -> str:
+        """The block with the statement as the paper prints it."""
+        return self._address(shown_on(self.app.env, f"printed {claim}"), printed_anchor(claim))
 
     def statement(self, label: str | None) -> str:
         """The place of a label in the book."""

@@ -8,7 +8,8 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from bookrun.display.markup import inline
-from bookrun.sphinxext.badges import badge, command
+from bookrun.ledger.verdicts import OURS, UNCHECKED
+from bookrun.sphinxext.badges import badge, basis_badge, command
 from bookrun.sphinxext.references import Links, link, note
 
 
@@ -39,14 +40,22 @@ def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
 
 def _row(row: dict[str, Any], links: Links) -> str:
     claim = html.escape(row["id"])
-    place = link(links.statement(row["label"]), inline(row["place"]))
+    statement = links.printed(row["id"]) or links.statement(row["label"])
+    place = link(statement, inline(row["place"]))
     below = [text for text in (_erratum(row, links), _uses(row, links)) if text]
     return (
         f'<tr id="claim-{claim}"><td>{place}<br><code>{claim}</code></td>'
         f"<td>{inline(row['statement'])}{_note(' · '.join(below))}</td>"
-        f"<td>{badge(row)}{''.join(_note(line) for line in _evidence(row, links))}"
+        f"<td>{_badges(row)}{''.join(_note(line) for line in _evidence(row, links))}"
         f"<div>{command(row)}</div></td></tr>"
     )
+
+
+def _badges(row: dict[str, Any]) -> str:
+    """What became of the paper's words, and how we know what the book states."""
+    if row["kind"] == "figure" or row["verdict"] in (OURS, UNCHECKED):
+        return badge(row)
+    return f"{badge(row)} {basis_badge(row)}"
 
 
 def _note(text: str) -> str:
