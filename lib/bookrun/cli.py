@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     checker = command("record-check", _record_check, "run the beginnings of records again")
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
     checker.add_argument("--steps", type=int, default=50, help="local steps a run, 50 by default")
+    mutator = command("mutate", _mutate, "change each claim's formula and see its verdict turn")
+    mutator.add_argument("--claim", default="", help="only the mutations of this claim")
+    mutator.add_argument("--jobs", type=_jobs, default=1, help="how many at once")
     command("clean", _clean, "remove everything generated")
     return parser
 
@@ -174,6 +177,13 @@ def _claims(project: Project, options: argparse.Namespace) -> int:
     problems = mismatches(rows, evidence, project.shown(project.claims), named)
     if problems:
         raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))
+    return 0
+
+
+def _mutate(project: Project, options: argparse.Namespace) -> int:
+    from bookrun.commands.mutate import mutate  # starts a server of processes: only where asked
+
+    mutate(project, options.claim, options.jobs)
     return 0
 
 

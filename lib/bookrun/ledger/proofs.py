@@ -33,4 +33,3 @@ def _proofs(text: str) -> Iterator[str]:
             mark = ""
         else:
             lines.append(line)
-

@@ -87,6 +87,7 @@ def _section(row: dict[str, Any], links: Links) -> str:
         f'<section class="bookrun-erratum" id="{anchor}">'
         f'<h3>{inline(row["place"])}<a class="headerlink" href="#{anchor}" '
         f'title="Link to this erratum">#</a></h3>'
-        f'<p class="bookrun-verdict bookrun-opens">{badge(row, links)} {_ours(row, links)}{command(row)}</p>'
+        f'<p class="bookrun-verdict bookrun-opens">{badge(row, links)} '
+        f"{_ours(row, links)}{command(row)}</p>"
         f"<dl>{parts}</dl>{see}</section>"
     )

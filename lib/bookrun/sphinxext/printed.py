@@ -69,4 +69,3 @@ def _block(place: nodes.Element, row: dict[str, Any], links: Links) -> nodes.Ele
 
 def _html(text: str) -> nodes.raw:
     return nodes.raw("", text, format="html")
-

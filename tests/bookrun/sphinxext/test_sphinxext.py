@@ -141,8 +141,10 @@ def test_what_is_printed_stands_before_ours_with_its_own_verdict(
 ) -> None:
     (block,) = pages["chapter"].select("div.bookrun-printed")
     assert block["id"] == "printed-thm3"
-    assert block.select_one("p").get_text(" ", strip=True).endswith(
-        "as printed false as printed, corrected"
+    assert (
+        block.select_one("p")
+        .get_text(" ", strip=True)
+        .endswith("as printed false as printed, corrected")
     )
     assert "bookrun-false-as-printed-corrected" in block.select_one(".bookrun-badge")["class"]
     assert [p.get_text() for p in block.select("p")][1:] == [
@@ -169,7 +171,13 @@ def test_the_command_is_that_of_the_chapter_where_there_are_no_tests(
 def test_verdicts_in_running_text_are_valid_there(pages: dict[str, BeautifulSoup]) -> None:
     for page in pages.values():
         for block in page.select("p"):
-            assert {tag.name for tag in block.find_all(True)} <= {"a", "span", "code", "em", "strong"}
+            assert {tag.name for tag in block.find_all(True)} <= {
+                "a",
+                "span",
+                "code",
+                "em",
+                "strong",
+            }
 
 
 def test_a_badge_in_running_text_stands_alone(pages: dict[str, BeautifulSoup]) -> None:
