@@ -87,7 +87,8 @@ def _mutation(test: str, claims: tuple[str, ...], call: ast.Call) -> Mutation:
         )
     if not claims:
         raise BookError(f"{test}: a mutation stands on a test of a claim")
-    return Mutation(claims, test, *map(str, words), within=str(named.get("within", "")))
+    change, old, new = map(str, words)
+    return Mutation(claims, test, change, old, new, str(named.get("within", "")))
 
 
 def mutated(root: Path, mutation: Mutation) -> tuple[str, str]:

@@ -23,7 +23,7 @@ def steps(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def _proofs(text: str) -> Iterator[str]:
     """The text of each ``{prf:proof}``."""
-    mark, lines = "", []
+    mark, lines = "", list[str]()
     for line in text.splitlines():
         if not mark:
             opening = _OPENS.match(line)
