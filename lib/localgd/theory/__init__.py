@@ -1,0 +1,27 @@
+"""Rates, costs and worst cases of local gradient descent, beside the runs that they bound."""
+
+from localgd.theory.contraction import contraction_factor
+from localgd.theory.decay import (
+    DecayFit,
+    ExactRate,
+    Geometric,
+    PowerLaw,
+    PowerLawIntegral,
+    Progress,
+    fit_decay,
+)
+from localgd.theory.tradeoff import optimal_steps_linear, optimal_steps_power, total_cost
+
+__all__ = [
+    "DecayFit",
+    "ExactRate",
+    "Geometric",
+    "PowerLaw",
+    "PowerLawIntegral",
+    "Progress",
+    "contraction_factor",
+    "fit_decay",
+    "optimal_steps_linear",
+    "optimal_steps_power",
+    "total_cost",
+]
