@@ -46,7 +46,7 @@ class BadgeRole(SphinxRole):
 
 
 class CountsRole(SphinxRole):
-    """``{verdict-counts}`all` ``, in words; ``badges``, as badges; or the number of one verdict."""
+    """``{verdict-counts}`all` ``, in words; ``figures``; ``badges``; or how many have one verdict."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Leave the place of the numbers."""
@@ -131,6 +131,10 @@ def command(row: dict[str, Any]) -> str:
 
 
 def _counts(counts: dict[str, int], which: str, links: Links) -> str:
+    if which == "figures":
+        counts = {word: n for word, n in counts.items() if word.startswith("figure ")}
+        texts = [f"{n} {'is' if n == 1 else 'are'} {word[7:]}" for word, n in counts.items()]
+        return ", ".join(texts) or "none is checked here"
     if which == "all":
         return html.escape("; ".join(f"{count} {word}" for word, count in counts.items()) or "none")
     if which == "badges":

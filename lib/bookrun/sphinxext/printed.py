@@ -20,8 +20,8 @@ class Printed(nodes.General, nodes.Element):
 class PrintedDirective(SphinxDirective):
     """The printed statement of a row, in a block of its own before ours.
 
-    The content is the statement in our words; without any it is what the row's erratum says that
-    the paper prints.
+    The content is the statement in our words, and the text after the block refutes it; without
+    content the block shows what the row's erratum says on both.
     """
 
     has_content = True
@@ -60,10 +60,11 @@ def _block(place: nodes.Element, row: dict[str, Any], links: Links) -> nodes.Ele
     body = place.children or [_html(f"<p>{inline(row['erratum'].get('printed', ''))}</p>")]
     block = nodes.container("", _html(head), *body, classes=["bookrun-printed"])
     block["ids"] = [printed_anchor(row["id"])]
-    why = row["erratum"].get("counterexample")
+    more = link(links.erratum(row["id"]), "Erratum")
+    why = "" if place.children else row["erratum"].get("counterexample", "")
     if why:
-        more = link(links.erratum(row["id"]), "Erratum")
-        block += _html(f"<p><em>Why not.</em> {inline(why)} {more}</p>")
+        more = f"<em>Why not.</em> {inline(why)} {more}"
+    block += _html(f"<p>{more}</p>")
     return block
 
 

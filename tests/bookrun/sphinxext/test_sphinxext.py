@@ -148,7 +148,7 @@ def test_what_is_printed_stands_before_ours_with_its_own_verdict(
     )
     assert "bookrun-false-as-printed-corrected" in block.select_one(".bookrun-badge")["class"]
     assert [p.get_text() for p in block.select("p")][1:] == [
-        "Always \\(\\rho=c^{-1}\\).", "Why not. Two lines. Erratum",
+        "Always \\(\\rho=c^{-1}\\).", "Erratum",
     ]  # fmt: skip
     assert block.find_next("div", class_="proof")["id"] == "thm-3"
 
