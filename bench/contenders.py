@@ -28,7 +28,7 @@ def ours(
     leap = problem.closed_form(etas) if engine == "closed" else None
     x = problem.initial(torch.Generator()).to(device)
     evaluator = Evaluator(engine, problem, device)
-    chunks = divide(problem, device, None)
+    chunks, form = divide(problem, device, None)
     recorder = Recorder(problem.num_nodes, {})
     loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks)
     loop.begin()

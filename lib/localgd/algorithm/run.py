@@ -6,7 +6,8 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from localgd import __version__
 from localgd.algorithm.checkpoint import Checkpoint, Keeper, fingerprint
@@ -107,14 +107,15 @@ def run(
     x = _start(problem, x0, seed, target)
     leap = _leap(problem, etas, engine)
     with deterministic(target, tf32), memory_errors(chunk_size):
-        evaluator = Evaluator(engine, problem, target)
-        chunks = divide(problem, target, chunk_size)
+        chunks, form = divide(problem, target, chunk_size)
+        evaluator = Evaluator(engine, problem, target, form)
         settings = {
             "local_steps": repr(rule),
             "step_size": etas.tolist(),
             "seed": int(seed),
             "engine": engine,
             "chunks": [len(chunk.nodes) for chunk in chunks],
+            "convolutions": form,
             "tf32": tf32,
         }
         provenance = _provenance(problem, settings, target)
@@ -155,7 +156,7 @@ def _course(
         loop.begin()
         if keeper:
             keeper.start(loop)
-        with tqdm(total=rounds, initial=loop.done, unit="round", disable=not progress) as bar:
+        with _bar(rounds, loop.done, progress) as advance:
             while not (stopped := loop.should_stop(stop)):
                 if loop.done == rounds or loop.frozen:
                     break
@@ -163,7 +164,7 @@ def _course(
                 if keeper:
                     keeper.check_rule(loop.rule)
                 save()
-                bar.update()
+                advance()
         if loop.frozen:
             reason = "frozen"
         if stopped:
@@ -198,6 +199,20 @@ def _how_to_go_on(loop: Rounds, keeper: Keeper | None) -> str:
     )
 
 
+@contextmanager
+def _bar(total: int, initial: int, shown: bool) -> Iterator[Callable[[], object]]:
+    """Show a bar of rounds, where it is asked for; yield what moves it on."""
+    if not shown:
+        yield lambda: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install tqdm") from error
+    with tqdm(total=total, initial=initial, unit="round") as bar:
+        yield bar.update
+
+
 def _check_count(value: Any, name: str, least: int) -> None:
     """Raise `ValueError` where `value` is not an integer ≥ `least`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -211,10 +226,14 @@ def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
     Raises `ValueError` where a GPU is asked for and there is none.
     """
     if device == "auto":
-        return torch.device("cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu")
+        device = "cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type != "cuda":
+        return chosen
+    if not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, and PyTorch sees none")
+    if chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 

@@ -6,17 +6,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it asks notebooks for widgets that we do not use
-    import pooch
-
 from localgd.files import write_atomically
-
-pooch.get_logger().setLevel("WARNING")  # a download is no event for a chapter's page
 
 #: Environment variable that names a directory with the data files.
 DATA_VARIABLE = "LOCALGD_DATA"
@@ -39,8 +35,17 @@ class UnreachableError(Exception):
 
 
 def cache_dir() -> Path:
-    """Return the user's cache directory of this library."""
-    return Path(pooch.os_cache("localgd"))
+    """Return the user's cache directory of this library.  Raises `ImportError` without pooch."""
+    return Path(_pooch().os_cache("localgd"))
+
+
+def _pooch() -> ModuleType:
+    """Return the library that downloads; what is on this machine is read without it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks notebooks for widgets that we do not use
+        import pooch
+    pooch.get_logger().setLevel("WARNING")  # a download is no event for a chapter's page
+    return pooch
 
 
 def find_local(remote: Remote) -> Path | None:
@@ -52,7 +57,9 @@ def find_local(remote: Remote) -> Path | None:
 
 
 def _locate(name: str) -> Path | None:
-    places = [cache_dir()]
+    places = []
+    with suppress(ImportError):  # without pooch nothing was ever put into the cache
+        places.append(cache_dir())
     given = os.environ.get(DATA_VARIABLE)
     if given:
         if not Path(given).is_dir():
@@ -100,7 +107,15 @@ def known(expected: str, explain: Callable[[bytes], object]) -> Callable[[bytes]
 
 
 def _download(remote: Remote) -> Path:
-    import requests  # a third of a second, and only needed here
+    try:
+        import requests  # a third of a second, and only needed here
+
+        pooch = _pooch()
+    except ImportError as error:
+        raise UnreachableError(
+            f"{remote.name} is not on this machine, and downloading needs {error.name}: "
+            f"pip install pooch requests, or name a directory with the files in {DATA_VARIABLE}"
+        ) from error
 
     def downloader(url: str, output_file: Any, _: Any) -> None:
         sink = _CappedBuffer(remote)
