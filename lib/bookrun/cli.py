@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     recorder.add_argument("figure", metavar="FIGURE")
     recorder.add_argument("--scale", default="paper", help="paper (default) or cpu")
     recorder.add_argument("--engine", default="auto", help="localgd's engine; auto by default")
+    recorder.add_argument("--tf32", action="store_true", help="let a GPU multiply with TF32")
+    recorder.add_argument("--only", default="", metavar="TEXT", help="cases with this in the name")
     recorder.add_argument("--again", action="store_true", help="take nothing over")
     checker = command("record-check", _record_check, "run the beginnings of records again")
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
@@ -197,9 +199,16 @@ def _record(project: Project, options: argparse.Namespace) -> int:
     from bookrun.commands import record  # brings PyTorch
 
     path = record.record(
-        project, options.figure, options.scale, engine=options.engine, again=options.again
+        project,
+        options.figure,
+        options.scale,
+        engine=options.engine,
+        tf32=options.tf32,
+        only=options.only,
+        again=options.again,
     )
-    print(project.shown(path))
+    if path is not None:
+        print(project.shown(path))
     return 0
 
 

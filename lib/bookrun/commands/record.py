@@ -1,5 +1,6 @@
 """Records a figure: its cases one after the other, each with a checkpoint, none of them twice."""
 
+import argparse
 import json
 import sys
 import time
@@ -24,9 +25,15 @@ def record(
     scale: str,
     *,
     engine: Engine = "auto",
+    tf32: bool = False,
+    only: str = "",
     again: bool = False,
-) -> Path:
+) -> Path | None:
     """Carry out what is missing of a figure and write ``recorded/FIGURE.json``; its path.
+
+    ``tf32``: let a GPU multiply with TF32, which the record says. ``only``: carry out the cases
+    with this in their names, and publish when all of the figure's are there; None where some are
+    missing.
 
     What has finished is kept under ``build/record`` and not run again, a case that was cut short
     goes on from its checkpoint, and ``recorded/`` changes when all is there. A run that is
@@ -52,6 +59,8 @@ def record(
             raise BookError(f"{figure} is recorded from real data only: {error}") from None
         kept = _finished([working] if again else [published, working], scale)
         for number, case in enumerate(asked, 1):
+            if only not in case.name:
+                continue
             label = f"{figure} {scale} {number}/{len(asked)} {case.name}"
             if case in kept:
                 changed = kept[case].made.code != code
@@ -59,7 +68,7 @@ def record(
                 continue
             began = time.monotonic()
             checkpoint = _checkpoint(case, directory, code)
-            trace = _carried_out(case, checkpoint, engine)
+            trace = _carried_out(case, checkpoint, engine, tf32)
             end = kept[case] = _recorded(case, trace, code, at, engine)
             done = tuple(kept[each] for each in asked if each in kept)
             records.save(Record(figure, scale, data, done), working)
@@ -68,6 +77,10 @@ def record(
                 f"{label}: {len(end) - 1} rounds, {end.local_steps.max(1).sum():.0f} steps, "
                 f"loss {end.loss[-1]:.3g}, {end.reason}, {time.monotonic() - began:.0f} s"
             )
+        missing = [case.name for case in asked if case not in kept]
+        if missing:
+            _say(f"{figure} {scale}: still missing are {', '.join(missing)}")
+            return None
         records.save(Record(figure, scale, data, tuple(kept[each] for each in asked)), published)
     return published
 
@@ -83,13 +96,14 @@ def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
     return found
 
 
-def _carried_out(case: Case, checkpoint: Path, engine: Engine) -> Trace:
+def _carried_out(case: Case, checkpoint: Path, engine: Engine, tf32: bool) -> Trace:
     """One case's run; one that diverges ends where it does."""
     try:
         trace = carry_out(
             case,
             source="real",
             engine=engine,
+            tf32=tf32,
             checkpoint=checkpoint,
             progress=sys.stderr.isatty(),
         )
@@ -109,7 +123,7 @@ def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> R
         commit=at,
         code=code,
         device=_device(trace.provenance["device"]),
-        engine=engine,
+        engine=f"{engine}, TF32" if trace.provenance["settings"]["tf32"] else engine,
         threads=trace.provenance["threads"],
         versions=trace.provenance["versions"],
     )
@@ -127,5 +141,35 @@ def _device(described: str) -> str:
     return f"the CPU ({processor()})" if described.startswith("cpu") else described
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Record from the command line, with PyTorch and NumPy alone."""
+    parser = argparse.ArgumentParser(prog="record", description="Record a figure, or go on.")
+    parser.add_argument("figure")
+    parser.add_argument("--scale", default="paper", choices=figures.SCALES)
+    parser.add_argument("--tf32", action="store_true", help="let a GPU multiply with TF32")
+    parser.add_argument("--only", default="", help="cases with this in their names")
+    parser.add_argument("--again", action="store_true", help="take nothing over")
+    asked = parser.parse_args(arguments)
+    try:
+        record(
+            Project(Path.cwd()),
+            asked.figure,
+            asked.scale,
+            tf32=asked.tf32,
+            only=asked.only,
+            again=asked.again,
+        )
+    except BookError as error:
+        _say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -102,6 +102,7 @@ def carry_out(
     rounds: int | None = None,
     device: str = "auto",
     engine: Engine = "auto",
+    tf32: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Trace:
@@ -117,6 +118,7 @@ def carry_out(
         rounds=case.rounds if rounds is None else rounds,
         device=device,
         engine=engine,
+        tf32=tf32,
         checkpoint=checkpoint,
         measure=_test_measure(case, posed, source) if case.test_samples else None,
         progress=progress,
