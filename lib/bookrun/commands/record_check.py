@@ -6,10 +6,10 @@
 from datetime import UTC, datetime
 
 from bookrun.errors import BookError
+from bookrun.experiments import figures as catalogue
 from bookrun.experiments import records, replays
 from bookrun.experiments.case import training_data
 from bookrun.experiments.comparison import replay
-from bookrun.experiments.figures import cases, names
 from bookrun.experiments.machine import processor
 from bookrun.experiments.records import Record
 from bookrun.experiments.replays import LOSS_TOLERANCE, RESIDUAL_TOLERANCE, Replay, Replays
@@ -24,7 +24,7 @@ def check(project: Project, figures: list[str], steps: int) -> list[str]:
     missing or broken and for data that cannot be had.
     """
     problems: list[str] = []
-    for name in figures or [each for each in names() if project.recorded(each).is_file()]:
+    for name in figures or [each for each in catalogue.names() if project.recorded(each).is_file()]:
         path = project.recorded(name)
         record = records.load(path)
         print(f"{name}, scale {record.scale}. {record.provenance()}")
@@ -42,7 +42,7 @@ def check(project: Project, figures: list[str], steps: int) -> list[str]:
 
 def _settings(record: Record) -> list[str]:
     """Say where the record is not of what is asked for today."""
-    asked = {case.name: case for case in cases(record.figure, record.scale)}
+    asked = {case.name: case for case in catalogue.cases(record.figure, record.scale)}
     there = {each.case.name: each.case for each in record.cases}
     return [
         *(f"{name} is not in the record" for name in asked if name not in there),
