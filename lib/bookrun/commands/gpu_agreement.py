@@ -1,4 +1,4 @@
-"""The parts of ``gpu-check`` that ask whether a GPU gives the right numbers, and without waiting."""
+"""Check that a GPU gives the right numbers, and that no block waits for the host."""
 
 from __future__ import annotations
 
