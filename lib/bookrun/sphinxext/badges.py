@@ -46,7 +46,7 @@ class BadgeRole(SphinxRole):
 
 
 class CountsRole(SphinxRole):
-    """``{verdict-counts}`all` ``, in words; ``figures``; ``badges``; or how many have one verdict."""
+    """``{verdict-counts}`all` ``: in words; ``figures``, ``badges``, or the number of a verdict."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Leave the place of the numbers."""
