@@ -98,6 +98,7 @@ def test_one_local_step():
 
 
 @pytest.mark.claim("fig3", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 / eps - 1) * h.dot(h)", "(1 / eps + 1) * h.dot(h)")
 def test_the_two_gradients():
     # ‖g − h‖² = (1 − ε)‖g‖² − (1/ε − 1)‖h‖² + ‖εg − h‖²/ε
     eps = sp.symbols("epsilon", positive=True)
@@ -110,6 +111,7 @@ def test_the_two_gradients():
 
 
 @pytest.mark.claim("fig3", kind="symbolic")
+@pytest.mark.mutation("exponent", "rivals / N)", "rivals / N**2)")
 def test_the_rate_from_the_margin():
     # w = W log N has f(w) ≤ (K − 1)e^{−log N} = (K − 1)/N
     N, rivals = sp.symbols("N r", positive=True)
