@@ -10,6 +10,7 @@ from bookrun.execution.schedule import Step, run_steps
 from bookrun.files import build_lock, write_if_changed
 from bookrun.ledger import claims, proofs, summary
 from bookrun.ledger.evidence import gather
+from bookrun.ledger.values import values as computed_values
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
 from bookrun.site import page_check, sources, sphinx_build
@@ -45,7 +46,7 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
             proofs.steps(chapter.text for chapter in chapters),
         )
         mine = {wanted.name: output} if wanted.code else {}
-        table = {**found, "preview": True}
+        table = {**found, "preview": True, "values": computed_values(notebooks)}
         sphinx_build.lay_out(home / "src", sources.sources(project, [wanted], mine, table))
         toc = home / "_toc.yml"
         write_if_changed(toc, json.dumps({"format": "jb-book", "root": wanted.name}))

@@ -59,6 +59,8 @@ Always $\\rho=c^{-1}$.
 As *here*, {verdict}`thm3` it is linear.
 ```
 
+The lead is {value}`chapter:lead`, or {value}`chapter:the lead | .1f`.
+
 {verdict}`fig1` is drawn, and {verdict}`fig8` is not.
 """
 LEDGER = """\
@@ -96,6 +98,8 @@ ROWS = [
     Row("fig1", "Figure 1", "They meet.", kind="figure", checks=("chapter",)),
     Row("fig8", "Figure 8", "It falls.", kind="figure"),
 ]
+LEAD = {"name": "the $lead$", "value": -1.23456, "low": -2, "high": None, "outcome": "passed"}
+VALUES = {"lead": LEAD, "the lead": LEAD}
 KINDS = {"lem1": "symbolic control", "thm3": "counterexample corrected control"}
 
 
@@ -114,7 +118,8 @@ def make(root: Path, table: dict[str, Any], **pages: str) -> tuple[Path, str]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BeautifulSoup]:
     root = tmp_path_factory.mktemp("book")
-    html, complaints = make(root, computed(ROWS, steps=named([CHAPTER]), **KINDS))
+    table = {**computed(ROWS, steps=named([CHAPTER]), **KINDS), "values": {"chapter": VALUES}}
+    html, complaints = make(root, table)
     assert complaints == ""
     assert check_site(html) == []
     return {
@@ -193,7 +198,8 @@ def test_a_row_links_to_its_statement_its_evidence_and_its_erratum(
     assert [a["href"] for a in row.select("a")] == [
         "chapter.html#printed-thm3", "#erratum-thm3", "#claim-lem1",
     ]  # fmt: skip
-    text = row.get_text(" ", strip=True)
+    assert row["data-groups"] == "false"
+    text = row.select_one("details").get_text(" ", strip=True)
     assert "3 tests over 2 cases in tests/ theory/ test_thm3.py 1 negative control" in text
     assert row.select_one("code.bookrun-command").get_text() == "make test CLAIM=thm3"
 
@@ -209,6 +215,23 @@ def test_an_erratum_tells_what_is_printed_and_what_is_true(pages: dict[str, Beau
     assert links == {
         "the statement": "chapter.html#printed-thm3", "its row in the ledger": "#claim-thm3",
     }  # fmt: skip
+
+
+def test_the_ledger_lies_beside_the_pages_for_programs(pages: dict[str, BeautifulSoup]) -> None:
+    assert pages["ledger"].select_one("a[download]")["href"] == "ledger.json"
+
+
+def test_a_number_in_a_sentence_is_the_one_computed(pages: dict[str, BeautifulSoup]) -> None:
+    numbers = pages["chapter"].select("span.bookrun-number")
+    assert [number.get_text() for number in numbers] == ["−1.23", "−1.2"]
+    assert numbers[0]["title"] == "the lead: −1.23456, ≥ −2 ✓"
+
+
+def test_a_proof_is_folded_the_first_is_open(pages: dict[str, BeautifulSoup]) -> None:
+    (fold,) = pages["chapter"].select("details.bookrun-proof-fold")
+    assert fold.has_attr("open")
+    assert fold.select_one("summary").get_text() == "Proof in 2 steps"
+    assert fold.select_one("div.proof").get_text(" ", strip=True).startswith("expand ✓ The square")
 
 
 def test_the_headlines_are_the_errata_that_have_one(pages: dict[str, BeautifulSoup]) -> None:
@@ -241,6 +264,7 @@ def test_what_has_no_place_is_a_warning(tmp_path: Path) -> None:
         "ledger row thm3: no page has {printed} thm3 before the corrected statement",
         "the ledger has errata, but no page has the {errata} directive",
         "verdict of lem9: there is no such row in the ledger",
+        "value of chapter:lead: no check or report of that name",
         "verdict-counts: 'true' is not a verdict",
     ):
         assert warning in complaints
