@@ -6,6 +6,8 @@ both networks the contrast between them is reversed.
 
 import math
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import CrossEntropyLoss
 
+from bookrun.experiments import softmax_run
 from localgd import NetworkProblem, datasets, run
 from localgd.networks import SoftmaxLayer, seeded
 from softmax import Share, best_margin, gradient, images, loss, margins, one_round, smoothness
@@ -22,6 +25,7 @@ SOURCES = ["stand-in"]
 if datasets.fingerprint("mnist") != "stand-in":
     SOURCES.append("real")
 NODES, T = 10, 100
+RECORD = Path(__file__).parents[2] / "recorded" / "fig3-long.json"
 
 
 @st.composite
@@ -194,3 +198,31 @@ def test_with_one_local_step_weight_decay_does_no_harm(small):
     ten = run(network(small, NODES, Decayed, decayed_loss), local_steps=1, rounds=100, **setting)
     one = run(network(small, 1, Decayed, decayed_loss), local_steps=100, rounds=1, **setting)
     np.testing.assert_allclose(ten.x, one.x, atol=1e-7)  # the weights 1/n_i are float32
+
+
+# One step size for both networks.
+
+
+@pytest.mark.claim("necessity", kind="counterexample")
+@pytest.mark.skipif("real" not in SOURCES, reason="needs MNIST")
+def test_with_one_step_size_the_contrast_is_reversed():
+    layers = {name: softmax_run.layer(name) for name in ("pooled", "pixels")}
+    eta, ratio = 1 / layers["pixels"].smoothness(NODES), {}
+    for name, posed in layers.items():
+        ends = [
+            posed.measured(next(islice(softmax_run.rounds(posed, m, eta, T), 24, None)))[1]
+            for m in (NODES, 1)
+        ]
+        ratio[name] = ends[0] / ends[1]
+    assert ratio["pooled"] < 1.1
+    assert ratio["pixels"] > 2
+
+
+@pytest.mark.claim("fig3", kind="difference")
+def test_in_the_record_the_ratio_rises_and_comes_down():
+    runs, _ = softmax_run.load(RECORD)
+    ratio = runs["pooled", 10].grad_norm_sq / runs["pooled", 1].grad_norm_sq
+    top = int(ratio.argmax())
+    assert 55 < ratio[top] < 70
+    assert 800 < runs["pooled", 10].round[top] < 1300
+    assert ratio[-1] < ratio[top] / 2

@@ -146,6 +146,28 @@ def test_c_is_the_smallest_in_integers():
                 assert max(more) <= first
 
 
+@pytest.mark.claim("local-steps-best", kind="numeric")
+def test_from_one_start_more_local_steps_save_steps_too():
+    # u₁ = (2, −3), u₂ = (3, −3), η = 1/18 from (2, −3) to a tenth of the distance
+    rows, eta, start = [(2, -3), (3, -3)], Fraction(1, 18), [Fraction(2), Fraction(-3)]
+    taken = {}
+    for T in (1, 2, 3, 5):
+        M, x, n = round_map(rows, eta, T), start, 0
+        while norm_sq(x) > norm_sq(start) / 100:
+            x, n = times(M, x), n + 1
+        taken[T] = n * T
+    assert taken == {1: 17, 2: 6, 3: 6, 5: 5}
+    # in the worst case it is not so: ρ(2) ≥ ρ(1)²
+    rho = [float(np.linalg.eigvalsh(np.array(round_map(rows, eta, T), float))[-1]) for T in (1, 2)]
+    assert rho[1] > rho[0] ** 2
+
+
+@pytest.mark.claim("monotone-T", kind="counterexample")
+def test_a_even_counts_take_more_than_one_round_up_to_168():
+    factors = {T: Fraction(24, 25) ** T for T in range(2, 201, 2)}
+    assert max(T for T, factor in factors.items() if factor > Fraction(1, 1000)) == 168
+
+
 # The algebra of the proof.
 
 
@@ -155,7 +177,14 @@ def test_powers_do_not_increase_and_are_convex():
     T = sp.symbols("T", integer=True, positive=True)
     step = (1 - x) ** T - (1 - x) ** (T + 1) - x * (1 - x) ** T
     assert sp.simplify(sp.powsimp(sp.expand(step))) == 0
-    assert sp.simplify(sp.diff(x**T, x, 2) / x ** (T - 2) - T * (T - 1)) == 0
+    # t^T lies above its tangent at a: the difference is (t − a)² times terms ≥ 0
+    a = sp.symbols("a", positive=True)
+    for k in range(2, 9):
+        share, rest = sp.div(
+            sp.Poly(x**k - a**k - k * a ** (k - 1) * (x - a), x), sp.Poly((x - a) ** 2, x)
+        )
+        assert rest.is_zero
+        assert all(c.is_positive for c in share.all_coeffs())
     # 1 − r^T = (1 − r)(1 + r + … + r^{T−1}) ≤ T(1 − r) on [0, 1]
     for k in (1, 2, 5):
         assert sp.expand((1 - x) * sum(x**j for j in range(k)) - (1 - x**k)) == 0
@@ -236,6 +265,7 @@ def test_the_sandwich_and_the_cap(case):
     assert rho >= infinite - TOL
 
 
+@pytest.mark.claim("local-steps-best", kind="numeric")
 @pytest.mark.claim("monotone-T", kind="corrected")
 @settings(max_examples=1000)
 @given(SHORT_STEPS, st.integers(1, 60))
