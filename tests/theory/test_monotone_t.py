@@ -16,6 +16,7 @@ import sympy as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from exact_rounds import count, norm_sq, round_map, times
 from localgd import LeastSquares, ToOptimum, run
 from localgd.theory import contraction_factor
 from rounds import smallest_angle_eigenvalue
@@ -25,34 +26,6 @@ from strategies import AFFINE, Choices, federations
 TOL = 1e-10
 
 # The counterexamples: f_i = ⟨u_i, x⟩²/2, a common η, S = {0}.
-
-
-def round_map(rows, eta, T):
-    """M_T = (1/m) Σ (I − η u uᵀ)^T in fractions; (I − η u uᵀ)^T = I − s u uᵀ/‖u‖²."""
-    dim = len(rows[0])
-    M = [[Fraction(0)] * dim for _ in range(dim)]
-    for u in rows:
-        L = norm_sq(u)
-        share = (1 - (1 - eta * L) ** T if T < INFINITY else Fraction(1)) / L
-        for j, k in itertools.product(range(dim), repeat=2):
-            M[j][k] += (Fraction(j == k) - share * u[j] * u[k]) / len(rows)
-    return M
-
-
-def times(M, x):
-    return [sum(a * b for a, b in zip(row, x, strict=True)) for row in M]
-
-
-def norm_sq(x):
-    return sum(a * a for a in x)
-
-
-def count(M, x, measure=norm_sq):
-    """Rounds until measure(x) ≤ 1e-6 of its first value."""
-    goal, n = measure(x) / 10**6, 0
-    while measure(x) > goal:
-        x, n = times(M, x), n + 1
-    return n
 
 
 def trap(k):
@@ -144,22 +117,6 @@ def test_c_is_the_smallest_in_integers():
                     norm_sq(times(round_map([u1, u2], eta, T), x)) for T in (1, 2, INFINITY)
                 )
                 assert max(more) <= first
-
-
-@pytest.mark.claim("local-steps-best", kind="numeric")
-def test_from_one_start_more_local_steps_save_steps_too():
-    # u₁ = (2, −3), u₂ = (3, −3), η = 1/18 from (2, −3) to a tenth of the distance
-    rows, eta, start = [(2, -3), (3, -3)], Fraction(1, 18), [Fraction(2), Fraction(-3)]
-    taken = {}
-    for T in (1, 2, 3, 5):
-        M, x, n = round_map(rows, eta, T), start, 0
-        while norm_sq(x) > norm_sq(start) / 100:
-            x, n = times(M, x), n + 1
-        taken[T] = n * T
-    assert taken == {1: 17, 2: 6, 3: 6, 5: 5}
-    # in the worst case it is not so: ρ(2) ≥ ρ(1)²
-    rho = [float(np.linalg.eigvalsh(np.array(round_map(rows, eta, T), float))[-1]) for T in (1, 2)]
-    assert rho[1] > rho[0] ** 2
 
 
 @pytest.mark.claim("monotone-T", kind="counterexample")
