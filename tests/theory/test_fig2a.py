@@ -136,6 +136,29 @@ def test_u_grows_as_predicted(eta, record_property):
     record_property("cases", len(rows))
 
 
+@pytest.mark.claim("fig2a", kind="numeric")
+@pytest.mark.parametrize("eta", [0.05, 0.25, 0.75])
+@pytest.mark.parametrize("start", [START, (-1.5, -0.4), (4.0, 0.1)])
+def test_the_distance_to_the_valley_is_of_order_x_to_the_fourth(eta, start):
+    # y − x²/4 = O(x⁴), bounded and in fact small: on the curve it is −s x⁶/256
+    s = travelled_share(eta, 10)
+    for x, y in follow(start, s, s, [2000, 5000, 20000]).values():
+        assert abs(y - x**2 / 4) <= x**4
+        assert abs(y - x**2 / 4) <= 0.1 * s * x**6
+
+
+@pytest.mark.claim("fig2a", kind="numeric")
+def test_the_transient_is_the_entry_into_the_valley():
+    # the same starts, set down in the valley, show a much flatter line
+    starts = np.random.default_rng(0).normal(size=(40, 2))
+    s, rows = travelled_share(0.001, 10), log_spaced(1, 300)
+    fits = []
+    for x, _ in starts.tolist():
+        path = follow((x, x**2 / 4), s, s, rows)
+        fits.append(slope(rows, [grad_norm_sq(*path[n]) for n in rows]))
+    assert -0.4 < np.median(fits) < -0.1
+
+
 # What a run shows.
 
 

@@ -52,6 +52,16 @@ def test_constant_along_the_optimal_set(case, far):
         assert node.loss(moved) == pytest.approx(node.loss(case.x0), abs=1e-13 * scale)
 
 
+@pytest.mark.claim("lem4", kind="numeric")
+@given(st.integers(-8, 8), st.integers(-8, 8), st.integers(-8, 8))
+def test_a_lower_semicontinuous_step_function_will_do(x, y, moved):
+    # 0 for x = 0, 1 for 0 < |x| ≤ 1, 2 beyond: closed convex sublevel sets, and jumps
+    def f(a, b):
+        return 0 if a == 0 else 1 if abs(a) <= 1 else 2
+
+    assert f(Fraction(x, 4), y) == f(Fraction(x, 4), y + moved)
+
+
 # Negative controls: each assumption is needed.
 
 
@@ -88,7 +98,7 @@ def test_without_an_affine_optimal_set_it_fails():
 
 
 @pytest.mark.claim("lem4", kind="control")
-def test_without_continuity_it_fails():
+def test_without_lower_semicontinuity_it_fails():
     # 0 for x = 0; 1 for 0 < x < 1 and at (1, 0); 2 elsewhere: sublevel sets are convex.
     def f(x, y):
         return 0 if x == 0 else 1 if 0 < x < 1 or (x, y) == (1, 0) else 2

@@ -133,6 +133,35 @@ def test_for_infinitely_many_steps_the_limit_is_a_minimiser_but_not_the_projecti
     assert -1 <= x <= 1
 
 
+@pytest.mark.claim("thm2", kind="numeric")
+@settings(max_examples=200)
+@given(federations(counts=(1, 2, math.inf)))
+def test_the_iterates_close_in_on_one_point(case):
+    # Fejér: the distance to any later iterate's limit never grows; here, to the last iterate's
+    # nearest common point, which is within d(x_N, S) of it
+    xs = iterates(case, 8)
+    target = nearest_common_point(case, xs[-1])
+    lengths = [math.sqrt(squared_norm(x - target)) for x in xs]
+    for before, after in pairwise(lengths):
+        assert after <= before + 1e-9 * (1 + lengths[0])
+
+
+@pytest.mark.claim("thm2", kind="numeric")
+def test_the_residual_of_a_round_may_rise():
+    # u₁ = (1, 0), u₂ = (10, −10), x = (1, 1), T = ∞, f_i = ½⟨u_i, x⟩²: from ¼ to 4950.25/4
+    def residual(x, y):
+        second = 10 * x - 10 * y
+        return ((x + 10 * second) / 2) ** 2 + (-10 * second / 2) ** 2
+
+    start = Fraction(1), Fraction(1)
+    ends = [(Fraction(0), Fraction(1)), start]  # node 2 is content
+    after = tuple(sum(parts) / 2 for parts in zip(*ends, strict=True))
+    assert after == (Fraction(1, 2), Fraction(1))
+    assert residual(*start) == Fraction(1, 4)
+    assert residual(*after) == Fraction(495025, 400)
+    assert after[0] ** 2 + after[1] ** 2 == Fraction(5, 4) < 2
+
+
 # Negative controls.
 
 

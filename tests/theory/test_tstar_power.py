@@ -146,6 +146,26 @@ def test_the_next_term_is_that_of_the_exact_root(record_property):
     record_property("cases", CASES)
 
 
+@pytest.mark.claim("tstar-power-asymptotic", kind="numeric")
+def test_the_two_terms_after_it_and_the_order_of_what_is_left(record_property):
+    # R₂ = O(z e³ + z e p), with z e³ = A^{4/β−3} and z e p = A^{2/β−2}
+    power, small, z, scaled = near_the_limit(1.1, 4.0)
+    terms = z - 1 + z * small + (3 - power) / 2 * z * small**2 - (power - 1) / power * small
+    allowed = 4 * (z * small**3 + small**2) + 1e-11 * z
+    assert (np.abs(scaled - terms) <= allowed).all()
+    record_property("cases", CASES)
+
+
+@pytest.mark.claim("tstar-power-asymptotic", kind="control")
+def test_the_terms_are_not_in_order_below_three_halves():
+    # β = 1.1, a = 1, r = 10⁻⁸: what four terms leave is a million times the last of them
+    big, root = 0.1 / 1e-8, float(optimal_steps_power(1.0, 1.1, 1e-8))
+    last = -0.1 / 1.1 * big ** (1 / 1.1 - 1)
+    terms = big ** (1 / 1.1) - 1 + big ** (2 / 1.1 - 1) + 0.95 * big ** (3 / 1.1 - 2) + last
+    assert root - terms == pytest.approx(31_132, abs=1)
+    assert last == pytest.approx(-0.021, abs=1e-3)
+
+
 @pytest.mark.claim("tstar-power-asymptotic", kind="control")
 def test_the_printed_minus_one_is_not_the_second_term_below_2(record_property):
     # the next term, z^{2−β}, grows without bound for β < 2 and outweighs it
