@@ -13,7 +13,7 @@ from bookrun.commands import book, lab
 from bookrun.commands.chapter import chapter as run_chapter
 from bookrun.commands.chromium import ADVICE, chromium
 from bookrun.errors import BookError
-from bookrun.execution.freshness import reasons, record_for
+from bookrun.execution.freshness import inputs_of, reasons
 from bookrun.execution.kernel import settle_environment
 from bookrun.files import build_lock
 from bookrun.ledger import claims, summary, test_results
@@ -155,10 +155,14 @@ def _status(project: Project, options: argparse.Namespace) -> int:
         if not chapter.code:
             state = "text only"
         else:
-            record = record_for(project, chapter, options.profile, values)
-            state = "; ".join(reasons(project, record)) or "fresh"
+            inputs = inputs_of(project, chapter, options.profile, values)
+            state = "; ".join(reasons(project, inputs)) or "fresh"
         print(f"{chapter.name:{width}}  {state}")
-    print(f"{'claim tests':{width}}  {test_results.stale(project) or 'fresh'}")
+    stale = test_results.stale(project)
+    for module, why in stale.items():
+        print(f"{'claim tests':{width}}  {module}: {why}")
+    if not stale:
+        print(f"{'claim tests':{width}}  fresh")
     return 0
 
 

@@ -17,8 +17,8 @@ TRACE = "trace"
 #: What a passing check or test says about its claim.
 Kind = Literal["symbolic", "numeric", "counterexample", "corrected", "difference", "control"]
 
-#: Where an executed notebook carries its record, among the notebook's metadata.
-RECORD = "bookrun_run"
+#: Where an executed notebook says, among its metadata, what its run depended on and took.
+RUN = "bookrun_run"
 
 #: Set in the kernels of the pipeline; elsewhere a person is looking on.
 PIPELINE = "BOOKRUN"

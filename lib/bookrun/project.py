@@ -11,6 +11,7 @@ import yaml
 
 from bookrun.errors import BookError
 from bookrun.files import digest, digest_files
+from bookrun.imports import Library
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,15 @@ class Project:
         return found
 
     @cached_property
+    def library(self) -> Library:
+        """The packages under ``lib/``, and which module imports which."""
+        return Library(self.root / "lib")
+
+    @cached_property
     def lib_digest(self) -> str:
         """Fingerprint of every module and template under ``lib/``."""
         lib = self.root / "lib"
         return digest_files(self.root, [*lib.rglob("*.py"), *lib.rglob("*.html")])
-
-    @cached_property
-    def tests_digest(self) -> str:
-        """Fingerprint of every Python file under ``tests/``."""
-        return digest_files(self.root, (self.root / "tests").rglob("*.py"))
 
     @cached_property
     def lock_digest(self) -> str:

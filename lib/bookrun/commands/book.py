@@ -23,8 +23,7 @@ def book(project: Project, profile: str, jobs: int | None) -> Path:
         check_openings(chapters)
         forget_strays(project)
         steps = stale_steps(project, chapters, profile)
-        tests_why = test_results.stale(project)
-        run_steps(project, steps, jobs, with_tests=bool(tests_why))
+        run_steps(project, steps, jobs, test_results.stale(project))
         notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         evidence = gather(project, notebooks)
         rows = claims.load(project)

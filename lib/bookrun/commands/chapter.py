@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from bookrun.errors import BookError
-from bookrun.execution.freshness import reasons, record_for
+from bookrun.execution.freshness import inputs_of, reasons
+from bookrun.execution.prose import renew_text
 from bookrun.execution.schedule import Step, run_steps
 from bookrun.files import build_lock, write_if_changed
 from bookrun.ledger import claims, summary
@@ -33,9 +34,11 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
     home = project.build / "chapter" / wanted.name
     output = project.executed(profile, wanted.name) if ordinary else home / f"{wanted.name}.ipynb"
     with build_lock(project.build):
-        record = record_for(project, wanted, profile, values)
-        if wanted.code and (not ordinary or reasons(project, record)):
-            run_steps(project, [Step(wanted, record, values, output)], 1, with_tests=False)
+        inputs = inputs_of(project, wanted, profile, values)
+        if wanted.code and (not ordinary or reasons(project, inputs)):
+            run_steps(project, [Step(wanted, inputs, values, output)], 1)
+        elif wanted.code:
+            renew_text(wanted, output)
         notebooks = {c.name: project.executed(profile, c.name) for c in load_all(project) if c.code}
         if wanted.code:
             notebooks[wanted.name] = output

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bookrun.files import write_atomic
-from bookrun.outputs import FIGURE, RECORD, outputs
+from bookrun.execution.prose import injected
+from bookrun.files import digest, write_atomic
+from bookrun.outputs import FIGURE, RUN, outputs
 
 #: Run in the kernel before the chapter: a warning that its code or the library causes is an error.
 STARTUP = """\
@@ -42,7 +43,7 @@ class Order:
     chapter: str
     text: str
     parameters: dict[str, Any]
-    record: dict[str, Any]
+    inputs: dict[str, Any]
     cwd: str
     output: str
     failed: str
@@ -61,6 +62,14 @@ class Account:
     first_line: str = ""
     error: str = ""
     died: bool = False  # the kernel was killed, which says nothing about the chapter
+
+
+def account_in(path: Path) -> Account | None:
+    """Read the account that a worker has left; ``None`` where it left none."""
+    try:
+        return Account(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def main() -> int:
@@ -112,8 +121,9 @@ def execute(order: Order, scratch: Path) -> Account:
     for cell in finished.cells:
         _keep_stderr_out(cell)
     finished.metadata.papermill = {"parameters": order.parameters}
-    finished.metadata[RECORD] = {
-        **order.record,
+    finished.metadata[RUN] = {
+        **order.inputs,
+        "text": digest(order.text),
         "seconds": round(seconds, 3),
         "executed": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -145,8 +155,7 @@ def _code_cells(notebook: dict[str, Any]) -> list[str]:
     return [
         "".join(cell["source"])
         for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-        and "injected-parameters" not in cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not injected(cell)
     ]
 
 

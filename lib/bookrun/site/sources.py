@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.errors import BookError
-from bookrun.outputs import FIGURE, RECORD, read_notebook
+from bookrun.outputs import FIGURE, RUN, read_notebook
 from bookrun.project import Project
 from bookrun.source.chapters import Chapter
 
 #: Notebook metadata that is the pipeline's and Jupyter's business, not the page's.
-_PRIVATE = {"bookrun", RECORD, "papermill", "jupytext", "language_info"}
+_PRIVATE = {"bookrun", RUN, "papermill", "jupytext", "language_info"}
 
 
 def page(notebook: dict[str, Any]) -> dict[str, Any]:

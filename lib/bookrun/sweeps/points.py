@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bookrun.errors import BookError
-from bookrun.execution.freshness import Record, record_for
+from bookrun.execution.data import bring
+from bookrun.execution.freshness import Inputs, inputs_of
 from bookrun.files import digest, write_atomic
 from bookrun.outputs import CHECK, NUMBER, TRACE, outputs
 from bookrun.project import Project
@@ -48,7 +48,7 @@ class Found:
 class Point:
     """One setting of a chapter's parameters."""
 
-    record: Record
+    record: Inputs
     values: Mapping[str, Any]  # those that depart from the parameters cell
     home: Path  # build/sweeps/points/CHAPTER
 
@@ -100,7 +100,7 @@ class Point:
 
 def points_of(project: Project, grid: Grid) -> list[Point]:
     """The points of a grid, in order."""
-    record = record_for(project, grid.chapter, "sweep", {})
+    record = inputs_of(project, grid.chapter, "sweep", {})
     defaults = record.parameters
     home = sweeps_directory(project) / "points" / grid.chapter.name
     found = []
@@ -118,15 +118,7 @@ def sweeps_directory(project: Project) -> Path:
 
 def bring_data(grid: Grid) -> None:
     """Fetch the chapter's data before any point starts. Raises ``BookError``."""
-    if not grid.chapter.data:
-        return
-    from localgd import datasets
-
-    for name in grid.chapter.data:
-        try:
-            datasets.prefetch(name)
-        except ValueError as error:
-            raise BookError(f"chapter {grid.chapter.name}: its data: {error}") from None
+    bring(grid.chapter.data, f"chapter {grid.chapter.name}")
 
 
 def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failure: Any) -> Found:

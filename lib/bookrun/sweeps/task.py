@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.display.reports import TRACES
-from bookrun.execution.notebook_worker import Account, Order
+from bookrun.execution.notebook_worker import Order, account_in
 from bookrun.execution.process_pool import leashed
 from bookrun.files import digest, digest_files
-from bookrun.outputs import RECORD, SWEEP, read_notebook
+from bookrun.outputs import RUN, SWEEP, read_notebook
 from bookrun.sweeps.notebook_page import page_of
 from bookrun.sweeps.points import Found, harvest
 
@@ -111,7 +111,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
             chapter=name,
             text=assignment.text,
             parameters=assignment.values,
-            record=assignment.record,
+            inputs=assignment.record,
             cwd=here,
             output=str(output),
             failed=str(failed),
@@ -124,7 +124,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
         status = _run([str(place / "order.json")], place / "log.txt", own)
         seconds = time.monotonic() - started
         notebook = read_notebook(output) or read_notebook(failed) or {}
-        ended = _account(account)
+        ended = account_in(account)
         failure: dict[str, Any] = {}
         if ended is None:
             failure = {"error": f"its process ended with status {status}"}
@@ -132,7 +132,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
             failure = {
                 "error": ended.error, "cell": ended.cell, "first_line": ended.first_line
             }  # fmt: skip
-        seconds = notebook.get("metadata", {}).get(RECORD, {}).get("seconds", seconds)
+        seconds = notebook.get("metadata", {}).get(RUN, {}).get("seconds", seconds)
         found = harvest(notebook, seconds, attempt, **failure)
         files = {path.name: path.read_bytes() for path in traces.iterdir()}
         files["log.txt"] = (place / "log.txt").read_bytes()
@@ -172,10 +172,3 @@ def _unwanted() -> bool:
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
     return task is None or task.state == "cancelled"
-
-
-def _account(path: Path) -> Account | None:
-    try:
-        return Account(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
