@@ -10,7 +10,7 @@ from localgd.datasets.download import UnreachableError
 
 
 def check(project: Project, names: list[str], steps: int) -> list[str]:
-    """Replay the records of the figures ``names``, or of all there are; print, and return what is wrong.
+    """Replay the records of these figures, or of all; print, and return what is wrong.
 
     Raises ``BookError`` for a record that is missing or broken and for data that cannot be had.
     """

@@ -1,4 +1,4 @@
-"""New prose around old outputs: what a chapter whose code has not changed needs in place of a run."""
+"""Put new prose around old outputs, where the code of a chapter has not changed."""
 
 import json
 from pathlib import Path

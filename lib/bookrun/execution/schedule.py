@@ -11,9 +11,9 @@ from bookrun.errors import BookError
 from bookrun.execution.data import bring
 from bookrun.execution.freshness import Inputs, inputs_of, reasons
 from bookrun.execution.kernel import kernel_environment, thread_environment
-from bookrun.execution.notebook_worker import Account, Order, account_in
-from bookrun.execution.prose import renew_text
+from bookrun.execution.notebook_worker import Order, account_in
 from bookrun.execution.process_pool import Ended, Job, run_jobs
+from bookrun.execution.prose import renew_text
 from bookrun.ledger import test_results
 from bookrun.ledger.evidence import from_tests
 from bookrun.outputs import RUN, read_notebook

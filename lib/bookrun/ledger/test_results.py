@@ -81,10 +81,10 @@ def _data() -> dict[str, str]:
 
 
 def kept(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what is on file at ``path``: for each test module ``inputs``, ``reduced``, ``seconds``, ``tests``.
+    """Return what is on file at ``path`` of each test module, by its path below the root.
 
-    ``reduced`` says that its random tests took fewer cases than they name; ``tests`` are the
-    records of its claim tests.
+    ``inputs``: what it depended on; ``reduced``: whether its random tests took fewer cases than
+    they name; ``seconds``; ``tests``: the records of its claim tests.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["modules"]
