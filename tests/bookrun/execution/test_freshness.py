@@ -9,9 +9,10 @@ import pytest
 import trial
 from bookrun.errors import BookError
 from bookrun.execution.freshness import differences, forget_strays, inputs_of, reasons
+from bookrun.ledger import test_results
 from bookrun.outputs import RUN
 from bookrun.project import Project
-from bookrun.source.chapters import load
+from bookrun.source.chapters import load, load_all
 
 TEXT = trial.chapter_text(
     "One",
@@ -242,3 +243,25 @@ def test_results_of_chapters_that_left_the_book_are_forgotten(project: Project) 
     forget_strays(project)
     assert not stray.exists()
     assert project.executed("quick", "one").exists()
+
+
+def test_of_the_books_own_library_a_chapter_depends_on_what_it_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localgd.datasets.fingerprint", lambda name: f"hash of {name}")
+    book = Project(trial.ROOT)
+    behind = {
+        chapter.name: set(inputs_of(book, chapter, "quick", {}).modules)
+        for chapter in load_all(book)
+        if chapter.code
+    }
+    behind |= {name: set(found["modules"]) for name, found in test_results.inputs(book).items()}
+    assert {"intersection", "sweeps", "tests/theory/test_lem1.py"} <= set(behind)
+    serving = {"bookrun.commands.serve", "bookrun.cli", "bookrun.site.sphinx_build"}
+    assert [name for name, modules in behind.items() if modules & serving] == []
+    sets = {name for name, modules in behind.items() if "localgd.geometry.sets" in modules}
+    assert {"intersection", "tests/theory/test_asm3.py"} <= sets
+    # by way of a chapter that it sweeps, and by a name that localgd hands out on first use
+    assert {"sweeps", "linear"} <= sets
+    executing = {"bookrun.execution.notebook_worker", "bookrun.execution.kernel"}
+    assert all(executing <= modules for name, modules in behind.items() if "/" not in name)
