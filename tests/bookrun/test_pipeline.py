@@ -123,7 +123,7 @@ def test_a_second_build_does_nothing(project: Project) -> None:
 
 
 def test_the_quick_path_imports_no_heavy_library() -> None:
-    code = "import sys, bookrun.cli; print(*sys.modules)"
+    code = "import sys, bookrun.cli, bookrun.commands.book; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

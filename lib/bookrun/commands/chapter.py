@@ -1,9 +1,12 @@
 """``make chapter``: one chapter, with other parameters perhaps, and its page in seconds."""
 
+import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
+from bookrun.commands import add_profile
 from bookrun.errors import BookError
 from bookrun.execution.freshness import inputs_of, reasons
 from bookrun.execution.prose import renew_text
@@ -14,8 +17,23 @@ from bookrun.ledger.evidence import gather
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
 from bookrun.site import page_check, sources, sphinx_build
-from bookrun.source.chapters import load_all, pick
-from bookrun.source.parameters import overrides
+from bookrun.source.chapters import check_profile, load_all, pick
+from bookrun.source.parameters import assignments, overrides
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the chapter's name, the profile and other parameters."""
+    parser.add_argument("name", metavar="CHAPTER")
+    parser.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
+    add_profile(parser)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Execute the chapter and print the path of its page."""
+    check_profile(options.profile)
+    given = assignments(shlex.split(options.params))
+    print(chapter(project, options.name, options.profile, given))
+    return 0
 
 
 def chapter(project: Project, name: str, profile: str, given: dict[str, str]) -> Path:

@@ -4,6 +4,7 @@ One document, and not a page after the other, so that every link between chapter
 pages are numbered through, and the headings become bookmarks. Code that a page hides stays hidden.
 """
 
+import argparse
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 
+from bookrun.commands import add_jobs, add_profile
+from bookrun.commands.book import book
+from bookrun.commands.chromium import ADVICE, chromium
 from bookrun.errors import BookError
 from bookrun.files import write_atomic
 from bookrun.project import Project
@@ -36,6 +40,22 @@ _PAGE = """\
 {chapters}
 </body></html>
 """
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile and how many chapters run at once."""
+    add_profile(parser)
+    add_jobs(parser)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Bring the book up to date, print it and say where it is."""
+    found = chromium()
+    if found is None:
+        raise BookError(f"the PDF is printed by Chromium, and {ADVICE}")
+    book(project, options.profile, options.jobs)
+    print(write(project, found))
+    return 0
 
 
 def write(project: Project, chromium: str) -> Path:

@@ -1,5 +1,6 @@
 """Records a figure: its cases one after the other, each with a checkpoint, none of them twice."""
 
+import argparse
 import json
 import sys
 import time
@@ -7,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bookrun.errors import BookError
+from bookrun.execution.data import data_errors
 from bookrun.experiments import figures, records
 from bookrun.experiments.case import Case, carry_out, training_data
 from bookrun.experiments.machine import commit, processor
@@ -16,6 +18,23 @@ from bookrun.project import Project
 from localgd import DivergenceError, Trace
 from localgd.datasets.download import UnreachableError
 from localgd.engine.evaluator import Engine
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the figure, its scale, the engine, and whether all is run anew."""
+    parser.add_argument("figure", metavar="FIGURE")
+    parser.add_argument("--scale", default="paper", help="paper (default) or cpu")
+    parser.add_argument("--engine", default="auto", help="localgd's engine; auto by default")
+    parser.add_argument("--again", action="store_true", help="take nothing over")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Record the figure and print the path of what is written."""
+    path = record(
+        project, options.figure, options.scale, engine=options.engine, again=options.again
+    )
+    print(project.shown(path))
+    return 0
 
 
 def record(
@@ -46,10 +65,8 @@ def record(
     with build_lock(directory):
         if again:
             working.unlink(missing_ok=True)
-        try:
+        with data_errors(f"{figure} is recorded from real data only"):
             data = training_data(asked[0], "real").source
-        except (UnreachableError, ValueError) as error:
-            raise BookError(f"{figure} is recorded from real data only: {error}") from None
         kept = _finished([working] if again else [published, working], scale)
         for number, case in enumerate(asked, 1):
             label = f"{figure} {scale} {number}/{len(asked)} {case.name}"

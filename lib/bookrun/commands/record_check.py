@@ -1,5 +1,7 @@
 """``make record-check``: run the beginnings of recorded runs again and compare."""
 
+import argparse
+
 from bookrun.errors import BookError
 from bookrun.experiments import figures, records
 from bookrun.experiments.case import training_data
@@ -7,6 +9,20 @@ from bookrun.experiments.comparison import LOSS_TOLERANCE, RESIDUAL_TOLERANCE, r
 from bookrun.experiments.records import Record
 from bookrun.project import Project
 from localgd.datasets.download import UnreachableError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the figures and how far to go in each run."""
+    parser.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
+    parser.add_argument("--steps", type=int, default=50, help="local steps a run, 50 by default")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Replay the records.  Raises ``BookError`` where one does not hold."""
+    problems = check(project, options.figures, options.steps)
+    if problems:
+        raise BookError("\n".join(["", "records that do not hold:", *problems]))
+    return 0
 
 
 def check(project: Project, names: list[str], steps: int) -> list[str]:

@@ -1,5 +1,6 @@
 """``make serve``: the site on this machine, rebuilt on every save, with browsers that follow."""
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -14,8 +15,10 @@ import tornado.web
 import tornado.websocket
 from watchfiles import Change, awatch
 
+from bookrun.commands import add_jobs, add_profile
 from bookrun.errors import BookError
 from bookrun.project import Project
+from bookrun.source.chapters import check_profile
 
 _ADDRESS = "127.0.0.1"
 _NEWS = "_bookrun/news"
@@ -50,6 +53,20 @@ _FOLLOW = """\
 </script>
 """
 _NO_SITE = "<!DOCTYPE html><html lang=en><title>The book</title><body></body></html>"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile, how many chapters run at once, and the port."""
+    add_profile(parser)
+    add_jobs(parser)
+    parser.add_argument("--port", type=int, default=8000)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    check_profile(options.profile)
+    asyncio.run(serve(project, options.profile, options.jobs, options.port))
+    return 0
 
 
 class News:
