@@ -10,7 +10,6 @@ from typing import Any
 from bookrun.errors import BookError
 from bookrun.files import digest, digest_files
 from bookrun.imports import Library
-from bookrun.source import yaml
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,8 @@ class Project:
     @cached_property
     def toc(self) -> list[str]:
         """The chapters that ``_toc.yml`` names, in order, the root first."""
+        from bookrun.source import yaml  # a figure is recorded without it
+
         path = self.root / "_toc.yml"
         if not path.is_file():
             raise BookError(f"{path} is missing: it names the chapters")

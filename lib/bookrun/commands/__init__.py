@@ -2,12 +2,10 @@
 
 import argparse
 
-from bookrun.source.chapters import PROFILES, QUICK
-
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """Add ``--profile``."""
-    parser.add_argument("--profile", default=QUICK, help=f"{' or '.join(PROFILES)} ({QUICK})")
+    parser.add_argument("--profile", default="quick", help="quick (default) or paper")
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
