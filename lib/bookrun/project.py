@@ -1,4 +1,4 @@
-"""Where things are, and the fingerprints that every chapter shares."""
+"""Find things by their names, and fingerprint what every chapter shares."""
 
 import os
 import platform
@@ -40,23 +40,23 @@ class Project:
 
     @property
     def test_evidence(self) -> Path:
-        """What the tests found about the claims."""
+        """Return what the tests found about the claims."""
         return self.build / "evidence" / "tests.json"
 
     def recorded(self, figure: str) -> Path:
-        """The recorded runs of a figure."""
+        """Return the recorded runs of a figure."""
         return self.root / "recorded" / f"{figure}.json"
 
     def executed(self, profile: str, chapter: str) -> Path:
-        """The executed notebook of a chapter."""
+        """Return the executed notebook of a chapter."""
         return self.build / "executed" / profile / f"{chapter}.ipynb"
 
     def failed(self, chapter: str) -> Path:
-        """The partial notebook of a chapter whose last run failed."""
+        """Return the partial notebook of a chapter whose last run failed."""
         return self.build / "failed" / f"{chapter}.ipynb"
 
     def log(self, name: str) -> Path:
-        """What a step wrote besides its result."""
+        """Return what a step wrote besides its result."""
         return self.build / "logs" / f"{name}.log"
 
     def shown(self, path: Path) -> str:
@@ -119,7 +119,7 @@ class Project:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

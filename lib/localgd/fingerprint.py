@@ -112,7 +112,7 @@ class _Words:
         return f"{type(value).__qualname__}({inside})"
 
     def _of_reduced(self, value: Any) -> str:
-        """All that a pickle would keep of an object, slots and hidden states included."""
+        """Return all that a pickle would keep of an object, slots and hidden states included."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that iterators will not be pickled for ever
             try:

@@ -95,7 +95,7 @@ def _printed(page: Any) -> bytes:
 
 
 def _chapter_pages(content: bytes) -> list[int]:
-    """The page on which each chapter begins, from the outermost bookmarks."""
+    """Return the page on which each chapter begins, from the outermost bookmarks."""
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(content))
@@ -119,7 +119,7 @@ def _answer(route: Any, root: Path, document: str) -> None:
 
 
 def compose(project: Project) -> str:
-    """All chapters of the site, in reading order, as one HTML document."""
+    """Return all chapters of the site, in reading order, as one HTML document."""
     config = yaml.read(project.root / "_config.yml", "_config.yml")
     pages = {
         name: BeautifulSoup(
@@ -145,7 +145,7 @@ def compose(project: Project) -> str:
 
 
 def _head(page: BeautifulSoup) -> Iterable[Tag]:
-    """The style sheets, and MathJax with its settings."""
+    """Yield the style sheets, and MathJax with its settings."""
     yield from page.select('head link[rel="stylesheet"]')
     for script in page.select("head script"):
         if "MathJax" in script.get_text() or "mathjax" in str(script.get("src", "")):
@@ -158,7 +158,7 @@ def _title(article: Tag) -> str:
 
 
 def _article(page: BeautifulSoup, name: str, pages: Mapping[str, Any]) -> Tag:
-    """The text of a page, its names and links made good for a document that holds all pages."""
+    """Return the text of a page, with names and links that hold in one document of all pages."""
     article = page.select_one("article.bd-article")
     if article is None:
         raise BookError(f"the page {name}.html has no article to print")

@@ -133,7 +133,7 @@ def _carried_out(
 
 
 def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
-    """The runs that these records hold at this scale, the later record's where both have one."""
+    """Return the runs that these records hold at this scale; of two, the later record's."""
     found: dict[Case, Recorded] = {}
     for path in paths:
         if path.is_file():
@@ -180,7 +180,7 @@ def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> R
 
 
 def _checkpoint(case: Case, directory: Path, code: str) -> Path:
-    """Where the run is kept while it lasts; other settings or other code begin another one."""
+    """Return where the run is kept while it lasts; other settings or code begin another one."""
     settings = json.dumps(asdict(case), sort_keys=True)
     return directory / f"{case.name}-{digest(settings, code)[:8]}.pt"
 

@@ -70,7 +70,7 @@ def run(project: Project, options: argparse.Namespace) -> int:
 
 
 class News:
-    """What browsers are told: which site stands, and how the next one is coming along."""
+    """News for the browsers: which site stands, and how the next one is coming along."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -189,7 +189,7 @@ async def serve(project: Project, profile: str, jobs: int | None, port: int) -> 
 
 
 def _changes(project: Project) -> list[AsyncIterator[Any]]:
-    """The saves in the sources' directories, and those of the files at the root."""
+    """Return the saves in the sources' directories, and those of the files at the root."""
     below = [project.root / name for name in ("book", "lib", "recorded")]
     return [
         awatch(*(path for path in below if path.is_dir()), watch_filter=_is_source),
@@ -198,7 +198,7 @@ def _changes(project: Project) -> list[AsyncIterator[Any]]:
 
 
 def _is_source(_change: Change, name: str) -> bool:
-    """Whether a save can change the book: editors also leave copies with hidden names."""
+    """Return whether a save can change the book: editors also leave copies with hidden names."""
     path = Path(name)
     return bool(_SOURCE.search(path.name)) and not any(
         part.startswith(".") for part in (path.name, path.parent.name)
@@ -233,6 +233,6 @@ async def _build(project: Project, profile: str, jobs: int | None) -> str:
 
 
 def _told(lines: Sequence[bytes]) -> str:
-    """What a failed build says, short enough for a browser."""
+    """Return what a failed build says, short enough for a browser."""
     text = b"".join(lines).decode(errors="replace").strip()
     return text[:2000] or "the build failed; the terminal says more"

@@ -68,7 +68,7 @@ def _only_one(label: str) -> None:
 
 
 def _svg(fig: "Figure", label: str) -> str:
-    """The picture, the same bytes for the same drawing: fixed ids, no date."""
+    """Return the picture, the same bytes for the same drawing: fixed ids, no date."""
     import matplotlib as mpl
 
     stream = io.StringIO()

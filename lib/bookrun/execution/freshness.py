@@ -1,4 +1,4 @@
-"""Whether an executed notebook still says what its sources would say today, and if not, why."""
+"""Tell whether an executed notebook still says what its sources would say today, and why not."""
 
 import re
 import shutil

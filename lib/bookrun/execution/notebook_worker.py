@@ -38,7 +38,7 @@ PROFILE = "c = get_config()\nc.HistoryManager.enabled = False\n"
 
 @dataclass(frozen=True)
 class Order:
-    """What the parent asks for."""
+    """A chapter to execute, as the parent asks for it."""
 
     chapter: str
     text: str
@@ -56,7 +56,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Account:
-    """How it went: an empty ``error`` means that the result is in place."""
+    """The outcome of an order: an empty ``error`` means that the result is in place."""
 
     cell: int = 0
     first_line: str = ""
@@ -144,14 +144,14 @@ def _prepare_ipython(scratch: Path) -> None:
 
 
 def _openable(partial: Path, order: Order) -> str:
-    """The partial notebook without the whole input in its metadata."""
+    """Return the partial notebook without the whole input in its metadata."""
     content = json.loads(partial.read_text(encoding="utf-8"))
     content["metadata"]["papermill"] = {"parameters": order.parameters}
     return json.dumps(content, indent=1)
 
 
 def _code_cells(notebook: dict[str, Any]) -> list[str]:
-    """The chapter's own code cells: papermill's injected one does not count."""
+    """Return the chapter's own code cells: papermill's injected one does not count."""
     return [
         "".join(cell["source"])
         for cell in notebook["cells"]
@@ -178,7 +178,7 @@ def _first_line(source: str) -> str:
 
 
 def _twice_drawn(notebook: Any) -> Account | None:
-    """An account of a cell that shows two figures, which no page could number."""
+    """Return an account of a cell that shows two figures, which no page could number."""
     seen: set[int] = set()
     for index, record in outputs(notebook, FIGURE):
         if index in seen:

@@ -28,7 +28,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended."""
+    """A job that has ended: its status and how long it took."""
 
     job: Job
     status: int
@@ -75,7 +75,7 @@ def run_jobs(
 
 
 def leashed(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command line of a module that ends with its parent."""
+    """Return the command line of a module that ends with its parent."""
     return [sys.executable, "-m", "bookrun.execution.parent_watch", module, *arguments]
 
 

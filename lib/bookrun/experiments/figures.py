@@ -37,7 +37,7 @@ class Plan:
     variants: tuple[Mapping[str, Any], ...] = ({},)  # settings that depart from `base`
 
     def cases(self) -> list[Case]:
-        """The cases, in the order in which they are run: the cheap ones first."""
+        """Return the cases, in the order in which they are run: the cheap ones first."""
         rules: list[dict[str, Any]] = [{"local_steps": T} for T in self.steps]
         if self.grad_tol is not None:
             limits = {"grad_tol": self.grad_tol, "max_steps": self.max_steps}
@@ -73,7 +73,7 @@ def _of_lenet(nodes: tuple[int, ...]) -> tuple[Plan, ...]:
 
 
 def _of_resnet(base: Case, rounds: int, tolerances: tuple[float, ...]) -> tuple[Plan, ...]:
-    """One seed in full and two more for ten rounds, then the threshold rules."""
+    """Return one seed in full and two more for ten rounds, then the threshold rules."""
     return (
         Plan(replace(base, rounds=rounds), (10,), _STEPS, seeds=1),
         Plan(replace(base, rounds=10), (10,), _STEPS, seeds=3, first_seed=1),
@@ -111,12 +111,12 @@ _PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
 
 
 def names() -> list[str]:
-    """The figures that can be recorded."""
+    """Return the figures that can be recorded."""
     return list(_PLANS)
 
 
 def cases(figure: str, scale: str) -> list[Case]:
-    """The cases of a figure, cheap ones first.
+    """Return the cases of a figure, cheap ones first.
 
     Raises ``BookError`` for a figure or scale that there is not, and for a figure that is drawn
     from the records of others, naming those.
@@ -133,7 +133,7 @@ def cases(figure: str, scale: str) -> list[Case]:
 
 
 def beginning(case: Case, steps: int) -> Case:
-    """The case cut to its first rounds, as many as cost ``steps`` local steps, but one at least.
+    """Return the case cut to its first rounds, one at least, that cost ``steps`` local steps.
 
     A round of the threshold rule counts as one of a hundred steps.
     """

@@ -1,4 +1,4 @@
-"""What the claim tests found, a test module at a time, and whether it is still theirs.
+"""Keep what the claim tests found, a test module at a time, and tell whether it still stands.
 
 A module's outcome stands as long as the module, what it imports from ``tests/`` and ``lib/``
 (directly or not), the lock file, Python and the data are what they were.

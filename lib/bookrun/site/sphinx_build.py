@@ -16,7 +16,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fingerprint(project: Project, sources: dict[str, bytes]) -> str:
-    """Everything that the site depends on."""
+    """Return everything that the site depends on."""
     parts: list[str | bytes] = [*_renderer(project)]
     parts += [(project.root / name).read_bytes() for name in ("_config.yml", "_toc.yml")]
     for path in sorted(sources):
@@ -32,7 +32,7 @@ def _renderer(project: Project) -> list[str]:
 
 
 def is_fresh(project: Project, wanted: str) -> bool:
-    """Whether the site that stands is the one these sources make."""
+    """Return whether the site that stands is the one these sources make."""
     stamp = project.html / _STAMP
     return (
         (project.html / "index.html").is_file()
@@ -103,7 +103,7 @@ def run_sphinx(project: Project, source: Path, toc: Path, output: Path, *, stric
 
 
 def complaints_in(log: Path, source: Path) -> list[str]:
-    """The warnings and errors of a Sphinx run, each once, without this machine's paths."""
+    """Return the warnings and errors of a Sphinx run, each once, without this machine's paths."""
     text = _ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
     lines = [line.replace(f"{source}/", "") for line in text.splitlines()]
     found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
@@ -111,7 +111,7 @@ def complaints_in(log: Path, source: Path) -> list[str]:
 
 
 def _forget_other_versions(project: Project, work: Path) -> None:
-    """What Sphinx remembers of its reading holds only for the same code and configuration."""
+    """Forget what Sphinx remembers of its reading by other code or with another configuration."""
     config = (project.root / "_config.yml").read_bytes()
     wanted = digest(*_renderer(project), config)
     stamp = work / _STAMP

@@ -30,7 +30,7 @@ _WORKERS_SECONDS = 60
 
 @contextlib.contextmanager
 def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
-    """A client of the cluster at ``scheduler``, or of one with so many workers on this machine.
+    """Yield a client of the cluster at ``scheduler``, or of one with so many workers here.
 
     Raises ``BookError`` where no scheduler answers, where it has no workers, and where they have
     another library than this process.
@@ -90,7 +90,7 @@ def _refuse_other_code(client: "Client", scheduler: str) -> None:
 
 
 def deliveries(client: "Client", assignments: Sequence[Assignment]) -> Generator[Delivery]:
-    """What each point found, in the order in which they end.
+    """Yield what each point found, in the order in which they end.
 
     A point whose worker is killed is run once more, by Dask; one that fails here as well is
     delivered as failed. Leaving the iterator early gives up the points that are not done.

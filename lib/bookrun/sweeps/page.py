@@ -24,7 +24,7 @@ def write(project: Project, results: Results, planned: int) -> None:
 
 
 def page(project: Project, results: Results, planned: int) -> str:
-    """The page, whole in one file; ``planned`` is the number of points asked for."""
+    """Return the page, whole in one file; ``planned`` is the number of points asked for."""
     grid = results.grid
     style, script = ((_HERE / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     parts = [
@@ -46,7 +46,7 @@ def page(project: Project, results: Results, planned: int) -> str:
 
 
 def _lead(results: Results, planned: int) -> str:
-    """What was run, and how it went."""
+    """Return what was run, and how it went."""
     grid, frame = results.grid, results.frame
     varied = ", ".join(f"<code>{_text(name)}</code>" for name in results.varied)
     words = [f"Chapter <code>{_text(grid.chapter.name)}</code> over {varied}."]
@@ -98,7 +98,7 @@ def _gallery(drawn: list[Panel]) -> Iterator[str]:
 
 
 def _table(results: Results) -> Iterator[str]:
-    """The parameters that vary, the reported numbers (the checked ones where there are none)."""
+    """Yield a table of the parameters that vary and the reported numbers, else the checked ones."""
     shown = [*results.varied, *(results.numbers or results.checks)]
     heads = [*shown, "status", "seconds", "run"]
     yield '<div class="box" tabindex="0" role="region" aria-label="Results"><table>'
@@ -130,7 +130,7 @@ def _shown(value: Any) -> str:
 
 
 def _links(row: Mapping[str, Any], *, partial: bool = False) -> str:
-    """The run as a page, as a notebook, and its traces."""
+    """Return the run as a page, as a notebook, and its traces."""
     words = {"page": "partial page" if partial else "page", "notebook": "notebook"}
     found = [
         f'<a href="{html.escape(row[key])}">{word}</a>' for key, word in words.items() if row[key]

@@ -70,7 +70,7 @@ def sweep(
 
 
 def planned(project: Project, path: Path, every: int = 1) -> str:
-    """The points of a grid file, one a line, and which of them are there already."""
+    """Return the points of a grid file, one a line, and which of them are there already."""
     grid = grids.load(project, path)
     lines = []
     for point in points_of(project, grid)[::every]:
@@ -83,12 +83,12 @@ def planned(project: Project, path: Path, every: int = 1) -> str:
 
 
 def described(point: Point, varied: Sequence[str]) -> str:
-    """A point in words: the parameters that vary."""
+    """Return a point in words: the parameters that vary."""
     return ", ".join(f"{name}={number(point.record.parameters[name])}" for name in varied)
 
 
 def _root_of(file: Path) -> Path:
-    """The repository that a grid file is in."""
+    """Return the repository that a grid file is in."""
     for parent in file.resolve().parents:
         if (parent / "_toc.yml").is_file():
             return parent
@@ -101,7 +101,7 @@ def _to_run(point: Point, retry: bool) -> bool:
 
 
 def workers(wanted: int | None, count: int) -> int:
-    """How many chapters run at once, so that no core has two of them.
+    """Return how many chapters run at once, so that no core has two of them.
 
     Inside a chapter of the build that is as many as the build gave it threads.
     """

@@ -1,4 +1,4 @@
-"""What a worker of the cluster does: it runs one point, in a process of its own on a leash.
+"""Run one point on a worker of the cluster, in a process of its own that ends with it.
 
 The worker may sit on another machine. It is given the chapter's text and gives back the files,
 so that no disk has to be shared; the library and the data it must have, the same ones.
@@ -44,7 +44,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What came out: the record's content, and the files by name."""
+    """A point that has run: what it found, and its files by name."""
 
     id: str
     found: Found
@@ -62,7 +62,7 @@ def code_digest() -> str:
 
 @cache
 def _worker_code() -> str:
-    """The fingerprint when this worker ran its first point."""
+    """Return the fingerprint when this worker ran its first point."""
     return code_digest()
 
 
@@ -144,7 +144,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
 
 
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int:
-    """The status of the chapter's process, which ends when this worker does or is told to stop."""
+    """Return the status of the chapter's process, which ends with this worker, or when told to."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
             leashed("bookrun.execution.notebook_worker", arguments),
@@ -166,7 +166,7 @@ def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int
 
 
 def _unwanted() -> bool:
-    """Whether the sweep gave this task up while it ran."""
+    """Return whether the sweep gave this task up while it ran."""
     from distributed import get_worker
 
     worker = get_worker()

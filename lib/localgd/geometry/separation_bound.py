@@ -25,7 +25,7 @@ _EIGENVALUE_ULPS = 8.0
 
 
 class Bound(NamedTuple):
-    """What branch and bound proved, and what it came across."""
+    """The outcome of branch and bound: what it proved, and what it came across."""
 
     low: float  # ≤ min over unit x
     witness: Array | None  # (k,) unit x with a smaller value than was known, if one was met
