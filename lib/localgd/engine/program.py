@@ -104,7 +104,7 @@ def written(program: GraphModule) -> set[Node]:
 
 
 def writes(node: Node) -> bool:
-    """Whether the operation writes into its first argument."""
+    """Return whether the operation writes into its first argument."""
     schema = getattr(node.target, "_schema", None)
     return isinstance(schema, torch.FunctionSchema) and schema.is_mutable
 
@@ -118,7 +118,7 @@ def size_in_bytes(node: Node) -> int:
 
 
 def _reason(message: str) -> str:
-    """What PyTorch's tracing errors mean, in a few words."""
+    """Return what PyTorch's tracing errors mean, in a few words."""
     looked = re.search(r"value out of a tracing tensor with aten\.(\w+)|vmap.*\.item\(\)", message)
     if looked or "data-dependent control flow" in message:
         return "it looks at the value of a tensor"
@@ -129,7 +129,7 @@ def _reason(message: str) -> str:
 
 
 def _is_random(node: Node) -> bool:
-    """Whether the operation draws random numbers; one whose dropout is 0 does not."""
+    """Return whether the operation draws random numbers; one whose dropout is 0 does not."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
@@ -139,7 +139,7 @@ def _is_random(node: Node) -> bool:
 
 
 def _shares_memory(node: Node) -> bool:
-    """Whether the result of `node` is a view of its first input, or an item of its results."""
+    """Return whether the result of `node` is a view of its first input or one of its results."""
     if node.op != "call_function":
         return False
     schema = getattr(node.target, "_schema", None)
