@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.errors import BookError
-from bookrun.files import digest, digest_files
+from bookrun.files import digest
 from bookrun.imports import Library
 
 
@@ -97,12 +97,6 @@ class Project:
     def library(self) -> Library:
         """The packages under ``lib/``, and which module imports which."""
         return Library(self.root / "lib")
-
-    @cached_property
-    def lib_digest(self) -> str:
-        """Fingerprint of every module and template under ``lib/``."""
-        lib = self.root / "lib"
-        return digest_files(self.root, [*lib.rglob("*.py"), *lib.rglob("*.html")])
 
     @cached_property
     def lock_digest(self) -> str:

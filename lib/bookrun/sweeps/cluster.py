@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bookrun.errors import BookError
 from bookrun.sweeps.points import FAILED, Found
-from bookrun.sweeps.task import TOPIC, Assignment, Delivery, code_digest, run_point
+from bookrun.sweeps.task import TOPIC, Assignment, Delivery, library_digest, run_point
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -77,10 +77,10 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
 
 def _refuse_other_code(client: "Client", scheduler: str) -> None:
     try:
-        found: dict[str, Any] = client.run(code_digest, on_error="return")
+        found: dict[str, Any] = client.run(library_digest, on_error="return")
     except ImportError as error:
         raise BookError(f"SCHEDULER={scheduler}: its workers lack this library: {error}") from None
-    expected = code_digest()
+    expected = library_digest()
     other = sorted(worker for worker, code in found.items() if code != expected)
     if other:
         raise BookError(

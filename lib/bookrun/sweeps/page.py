@@ -13,6 +13,7 @@ from bookrun.project import Project
 from bookrun.sweeps.plots import Panel, panels
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE
 from bookrun.sweeps.results import Results
+from bookrun.sweeps.task import library_digest
 
 _HERE = Path(__file__).parent
 _MARKS = {OK: "✓", OUTSIDE: "○", FAILED: "✗"}
@@ -152,7 +153,7 @@ def _footer(project: Project, results: Results) -> str:
         f"with all parameters and all checks. Made by <code>{_text(command)}</code>, which goes on "
         f"where it stopped and repeats nothing. {seconds:.0f} seconds of runs in all"
         f"{f'; last run {_text(last)}' if last else ''}. Python {_text(project.python)}, lib/ "
-        f"<code>{project.lib_digest[:12]}</code>, {_text(_data(results))}.</p>"
+        f"<code>{library_digest()[:12]}</code>, {_text(_data(results))}.</p>"
     )
 
 

@@ -1,12 +1,12 @@
 """The small plots of a sweep's page: one number a panel, against a parameter that varies."""
 
 import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bookrun.display.figures import svg
 from bookrun.sweeps.grid import Plot
 from bookrun.sweeps.points import OUTSIDE
 from bookrun.sweeps.results import Results
@@ -79,11 +79,8 @@ def _panel(results: Results, x: str, by: str, group: tuple[str, ...]) -> Panel:
     with style.context(STYLE):
         fig, ax = plt.subplots(figsize=(4.6, 3.2))
         _draw(ax, results, x, by, group)
-        stream = io.BytesIO()
-        with plt.rc_context({"svg.hashsalt": "sweep"}):
-            fig.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        picture = base64.b64encode(svg(fig, "sweep").encode()).decode()
         plt.close(fig)
-    picture = base64.b64encode(stream.getvalue()).decode()
     names = " and ".join(group)
     return Panel(
         f"{names} against {x}",

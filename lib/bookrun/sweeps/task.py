@@ -7,7 +7,6 @@ so that no disk has to be shared; the library and the data it must have, the sam
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from typing import Any
 
 from bookrun.display.reports import TRACES
 from bookrun.execution.notebook_worker import Order, account_in
-from bookrun.execution.process_pool import leashed
+from bookrun.execution.process_pool import start
 from bookrun.files import digest, digest_files
 from bookrun.outputs import RUN, SWEEP, read_notebook
 from bookrun.sweeps.notebook_page import page_of
@@ -51,7 +50,7 @@ class Delivery:
     files: dict[str, bytes]
 
 
-def code_digest() -> str:
+def library_digest() -> str:
     """Fingerprint of the library that this process imports, as it stands on the disk now."""
     import bookrun
     import localgd
@@ -63,7 +62,7 @@ def code_digest() -> str:
 @cache
 def _worker_code() -> str:
     """Return the fingerprint when this worker ran its first point."""
-    return code_digest()
+    return library_digest()
 
 
 def run_point(assignment: Assignment) -> Delivery:
@@ -146,14 +145,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int:
     """Return the status of the chapter's process, which ends with this worker, or when told to."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            leashed("bookrun.execution.notebook_worker", arguments),
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
+        process = start("bookrun.execution.notebook_worker", arguments, stream, environment)
         try:
             while process.poll() is None and not _unwanted():
                 time.sleep(_POLL_SECONDS)

@@ -34,7 +34,7 @@ from localgd.engine.program import (
     peak_bytes,
     record,
 )
-from localgd.fingerprint import sha256
+from localgd.fingerprint import short_sha
 from localgd.problem import Chunk, Evaluate, Gradients, Problem
 
 Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
@@ -132,7 +132,7 @@ class Evaluator:
     @property
     def identity(self) -> str:
         """Return what the programs recorded so far compute, as a digest."""
-        return sha256(" ".join(self._recorded).encode())
+        return short_sha(" ".join(self._recorded).encode())
 
     def bind(self, chunk: Chunk) -> Bound:
         """Return `chunk` with its evaluation.
