@@ -111,7 +111,7 @@ clean: ## remove everything generated, but not .venv
 	if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	  rm -rf .venv; "$$python" -m venv .venv; \
 	fi
-	@echo "Installing requirements.lock into .venv (once; some minutes, about 2 GB)"
+	@echo "Installing requirements.lock into .venv (once; some minutes; 2.4 GB, several more with CUDA)"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
