@@ -6,7 +6,7 @@ A module's outcome stands as long as the module, what it imports from ``tests/``
 
 import ast
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +137,9 @@ def keep(project: Project, path: Path, new: Mapping[str, Mapping[str, Any]]) -> 
     write_atomic(path, json.dumps({"modules": there}, indent=1) + "\n")
 
 
-def seconds(project: Project, names: Iterable[str]) -> float | None:
+def seconds(project: Project, names: Collection[str]) -> float | None:
     """Return how long the modules took when they ran last; ``None`` where one never did."""
     on_file = kept(project.test_evidence)
-    times = [on_file[name]["seconds"] if name in on_file else None for name in names]
-    return None if None in times else sum(times)
+    if not set(names) <= set(on_file):
+        return None
+    return float(sum(on_file[name]["seconds"] for name in names))
