@@ -58,9 +58,10 @@ pdf: $(STAMP) ## bring the book up to date and print it: build/book.pdf (needs C
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-browser"]
 	@$(PYTHON) -m bookrun lab $(if $(ARGS),-- $(ARGS))
 
-# A whole run leaves its claim tests' outcome for make book, and does not repeat what still stands.
+# A file stays in one process, which starts its kernels and Sphinx once.  A whole run leaves what its
+# claim tests found to make book, and does not repeat what still stands.
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
-	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal \
+	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
 	  $(if $(CLAIM),--claim=$(CLAIM),$(if $(ARGS),,--claim-reuse --claim-evidence=build/evidence/tests.json)) $(ARGS)
 
 test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]

@@ -25,7 +25,6 @@ def test_a_turn_takes_as_long_as_its_work():
     times = take_turns({"slow": lambda: time.sleep(0.02), "fast": lambda: None}, repeats=3)
     assert len(times["slow"].seconds) == 3
     assert min(times["slow"].seconds) >= 0.02
-    assert ratio(times["slow"], times["fast"]).median > 1
 
 
 def test_ratios_are_taken_turn_by_turn():

@@ -275,7 +275,7 @@ SLEEP = """\
 import os, time
 from pathlib import Path
 Path("pid").write_text(str(os.getpid()))
-time.sleep(120)"""
+time.sleep(3600)"""
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
