@@ -24,7 +24,12 @@ from localgd.engine import convolutions
 from localgd.engine.convolutions import Form, as_products
 from localgd.engine.cpu_rewrites import rewrite
 from localgd.engine.cuda_graph import Captures, Pool
-from localgd.engine.gpu_rewrites import merge_repeated, obstacle, place_constants
+from localgd.engine.gpu_rewrites import (
+    detach_fills,
+    merge_repeated,
+    obstacle,
+    place_constants,
+)
 from localgd.engine.invariants import hoist
 from localgd.engine.program import (
     UntraceableError,
@@ -185,10 +190,11 @@ class Evaluator:
         if self.device.type == "cpu":
             rewrite(program, for_compiler=self.compiles)
         else:
-            place_constants(program, self.device)
+            detach_fills(place_constants(program, self.device))
+            if self._form == "products":
+                as_products(program)
+            merge_repeated(program)
             most = max(most, int(PREPARED_SHARE * _memory_bytes(self.device)))
-        if self._form == "products":
-            merge_repeated(as_products(program))
         prepare, body = hoist(program, most)
         if not self.compiles:
             hindrance = obstacle(body) if self.captures else None
