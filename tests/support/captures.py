@@ -3,10 +3,9 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -41,7 +40,7 @@ class Watching(TorchDispatchMode):
 class Replayed:
     """Stands in for `cuda_graph.Graph`: a replay runs the function on the same memory again."""
 
-    made: list[tuple[Callable[..., Any], tuple[int, ...]]] = []
+    made: ClassVar[list[tuple[Callable[..., Any], tuple[int, ...]]]] = []
 
     def __init__(
         self, function: Callable[..., Any], arguments: Sequence[Tensor], pool: Any

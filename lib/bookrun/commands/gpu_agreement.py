@@ -1,4 +1,4 @@
-"""The parts of ``gpu-check`` that ask whether a GPU gives the right numbers, and without waiting."""
+"""Check that a GPU gives the right numbers, and that no block waits for the host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from localgd import (
     run,
 )
 from localgd.algorithm import checkpoint, local_steps
-
 from localgd.engine.backend import deterministic
 from localgd.engine.convolutions import Form, convolutions
 from localgd.networks import LeNet, ResNet18, SoftmaxLayer, seeded
@@ -75,9 +74,7 @@ def convex() -> dict[str, Any]:
             expected = run(problem, device="cpu", engine="eager", **call)
             for engine in ("auto", "eager", "graph"):
                 label = f"{name} {rule!r} {engine}"
-                differences[label] = _tried(
-                    expected, problem, device="cuda", engine=engine, **call
-                )
+                differences[label] = _tried(expected, problem, device="cuda", engine=engine, **call)
     return _judged(differences)
 
 
@@ -260,5 +257,3 @@ def _replaced(holder: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(holder, name, before)
-
-

@@ -70,8 +70,10 @@ def _carried_out(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             result = {"error": repr(error), "traceback": traceback.format_exc()}
     torch.cuda.empty_cache()
     texts = sorted({str(each.message)[:300] for each in warned})
-    return result | {"seconds": round(time.monotonic() - began, 2)} | (
-        {"warnings": texts} if texts else {}
+    return (
+        result
+        | {"seconds": round(time.monotonic() - began, 2)}
+        | ({"warnings": texts} if texts else {})
     )
 
 

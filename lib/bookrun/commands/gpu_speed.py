@@ -37,8 +37,10 @@ def lenet() -> dict[str, Any]:
     stacked = _vmap_ms(module, inputs, targets)
     found: dict[str, Any] = {"data": source, "forms": forms, "chosen": _chosen(problem)}
     found |= {"loop_over_nodes_ms": loop, "vmap_grad_ms": stacked}
-    return found | _compared(forms, found["chosen"], loop, LENET_TARGET) | _share(
-        forms, found["chosen"], LENET_FLOPS * 1000, tf32=False
+    return (
+        found
+        | _compared(forms, found["chosen"], loop, LENET_TARGET)
+        | _share(forms, found["chosen"], LENET_FLOPS * 1000, tf32=False)
     )
 
 
@@ -143,9 +145,7 @@ def _chosen(problem: NetworkProblem) -> str:
     return str(trace.provenance["settings"]["convolutions"])
 
 
-def _compared(
-    forms: dict[str, Any], chosen: str, loop_ms: float, target: float
-) -> dict[str, Any]:
+def _compared(forms: dict[str, Any], chosen: str, loop_ms: float, target: float) -> dict[str, Any]:
     speedups = {
         form: loop_ms / each["ms_a_step"] for form, each in forms.items() if "ms_a_step" in each
     }
@@ -177,9 +177,7 @@ def _product_flops(tf32: bool) -> float:
     return 2.0 * n**3 / (1e-3 * ms)
 
 
-def _loop_ms(
-    module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: int = 20
-) -> float:
+def _loop_ms(module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: int = 20) -> float:
     """A step of a Python loop over nodes, `nn.Module` and `torch.optim.SGD`."""
     nodes = [copy.deepcopy(module).cuda() for _ in inputs]
     optimizers = [torch.optim.SGD(node.parameters(), lr=0.1) for node in nodes]

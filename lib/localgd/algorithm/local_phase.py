@@ -90,9 +90,7 @@ def local_phase(
             pause(Within(ends, number + 1, None))
     if plan.grad_tol is None:  # known without asking a GPU
         return LocalPhase(ends.x, counts.astype(float), None)
-    return LocalPhase(
-        ends.x, ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy()
-    )
+    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy())
 
 
 def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:

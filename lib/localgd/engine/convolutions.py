@@ -68,7 +68,12 @@ def as_products(program: GraphModule) -> GraphModule:
 
 
 def columns(
-    x: Tensor, groups: int, window: list[int], stride: list[int], padding: list[int], dilation: list[int]
+    x: Tensor,
+    groups: int,
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
 ) -> Tensor:
     """Return the windows of x as columns, (n, g·c, h, w) → (n·g, c·kh·kw, oh·ow)."""
     if any(padding):
@@ -109,9 +114,7 @@ def input_gradient(
     n = gradient.shape[0]
     rows = gradient.reshape(len(matrices), matrices.shape[1], -1)
     cols = torch.bmm(matrices.transpose(1, 2), rows)
-    return functional.fold(
-        cols.view(n, -1, cols.shape[2]), size, window, dilation, padding, stride
-    )
+    return functional.fold(cols.view(n, -1, cols.shape[2]), size, window, dilation, padding, stride)
 
 
 def weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int], groups: int) -> Tensor:

@@ -135,4 +135,3 @@ def _frozen(value: Any) -> Hashable:
     if isinstance(value, dict):
         return tuple((name, _frozen(each)) for name, each in value.items())
     return (type(value).__name__, value)
-

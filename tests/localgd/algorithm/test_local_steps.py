@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captures import capturing
 from localgd import LeastSquares, NetworkProblem, UntilStationary, run
 from localgd.algorithm import local_steps
 from localgd.algorithm.local_steps import Position, Walk
 from localgd.engine.evaluator import Evaluator
-from captures import capturing
 from modules import CROSS_ENTROPY, problem_parts
 
 CPU = torch.device("cpu")
