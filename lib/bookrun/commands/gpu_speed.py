@@ -77,6 +77,31 @@ def resnet_tf32() -> dict[str, Any]:
     return found | _share(forms, chosen, RESNET_FLOPS * 1000, tf32=True)
 
 
+def kernels() -> dict[str, Any]:
+    """Where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
+    inputs, targets, _ = _images("mnist", 10, 100)
+    small_network = NetworkProblem(seeded(LeNet, 0), inputs, targets, CROSS_ENTROPY)
+    return {"lenet": _kernels(small_network, 161), "resnet": _kernels(_resnet()[0], 17)}
+
+
+def _kernels(problem: NetworkProblem, T: int, top: int = 25) -> list[dict[str, Any]]:
+    """The kernels that take the most, in microseconds a step, by the profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        run(problem, local_steps=T, step_size=0.05, rounds=6, device="cuda", engine="graph")
+    found = [each for each in profiler.key_averages() if each.device_time_total > 0]
+    found.sort(key=lambda each: each.device_time_total, reverse=True)
+    return [
+        {
+            "name": each.key[:100],
+            "us_a_step": each.device_time_total / (6 * T),
+            "calls_a_step": each.count / (6 * T),
+        }
+        for each in found[:top]
+    ]
+
+
 def all_mnist() -> dict[str, Any]:
     """LeNet on 60,000 images, 10 nodes: each form, and the roofline."""
     inputs, targets, source = _images("mnist", 10, 6000)
