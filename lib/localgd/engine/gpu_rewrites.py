@@ -94,6 +94,10 @@ def merge_repeated(program: GraphModule) -> GraphModule:
             continue
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             continue
+        if node.target is aten.mul.Scalar and node.args[1] == 1:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
+            continue
         key = (node.target, _frozen(node.args), _frozen(node.kwargs))
         if key in first:
             node.replace_all_uses_with(first[key])
