@@ -78,14 +78,14 @@ def resnet_tf32() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
+    """Return where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
     inputs, targets, _ = _images("mnist", 10, 100)
     small_network = NetworkProblem(seeded(LeNet, 0), inputs, targets, CROSS_ENTROPY)
     return {"lenet": _kernels(small_network, 161), "resnet": _kernels(_resnet()[0], 17)}
 
 
 def _kernels(problem: NetworkProblem, T: int, top: int = 25) -> list[dict[str, Any]]:
-    """The kernels that take the most, in microseconds a step, by the profiler."""
+    """Return the kernels that take the most, in microseconds a step, by the profiler."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:

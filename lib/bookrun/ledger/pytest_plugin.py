@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marker, and listen where evidence is asked for (not in xdist's workers)."""
     config.addinivalue_line("markers", "claim(id, kind='numeric'): what the test says about a row")
+    config.addinivalue_line(
+        "markers", "mutation(change, text, becomes, within=''): a change under which it must fail"
+    )
     path = config.getoption("--claim-evidence")
     if path and not hasattr(config, "workerinput"):
         reduced = config.getoption("--claim-cases") < 1
