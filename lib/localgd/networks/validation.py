@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
+from localgd.networks.python_state import python_state
 
 #: How many samples a trial takes.
 FEW = 5
@@ -98,13 +99,24 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
     module = copied(function.module)
     before = _python_draws()
     x, first = _trial(function, module, inputs, targets)
+    kept = python_state(module, function.loss)
     again = _plain(function, module, x, inputs, targets)
+    _refuse_state(name, kept, python_state(module, function.loss))
     same = 1e-12 if x.dtype == torch.float64 else 1e-6
     if before != _python_draws() or not _agree(function.layout, first, again, same):
         raise ValueError(
             f"{name} and its loss give another value, gradient or buffer when they are called "
             "twice with the same parameters and samples: they draw numbers outside PyTorch or "
             "keep state in Python, which batching would freeze. Keep state in buffers"
+        )
+    moved = _shaken(function, 1e-2, seed=1)
+    used, fresh = (
+        _plain(function, each, moved, inputs, targets) for each in (module, copied(function.module))
+    )
+    if not _agree(function.layout, used, fresh, same):
+        raise ValueError(
+            f"{name} and its loss give another value, gradient or buffer after a call with other "
+            "parameters: they keep something of their first call. Keep state in buffers"
         )
     if _draws(function, inputs, targets):
         return  # the recording refuses it, and says by which operation
@@ -122,6 +134,16 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
                     "of the parameters than when they are called: write into buffers or assign "
                     "them, not into .data, and do not detach what is to be trained"
                 )
+
+
+def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Raise `ValueError` where one more call with the same samples has changed something."""
+    for what in sorted({*before, *after}):
+        if before.get(what) != after.get(what):
+            raise ValueError(
+                f"{what} changes from call to call: {name} and its loss keep state in Python, "
+                "which batching would freeze. Keep state in buffers"
+            )
 
 
 def padding_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
@@ -204,11 +226,11 @@ def _draws(function: NodeFunction, inputs: Tensor, targets: Tensor) -> bool:
         return not torch.equal(before, torch.random.get_rng_state())
 
 
-def _shaken(function: NodeFunction, noise: float) -> Tensor:
+def _shaken(function: NodeFunction, noise: float, seed: int = 0) -> Tensor:
     """The module's x with its parameters moved at random, so that nothing hides behind a zero."""
     x = function.layout.flatten(function.module)
     split = function.layout.size - function.layout.num_buffers
-    directions = torch.randn(split, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    directions = torch.randn(split, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
     x[:split] += noise * directions * (x[:split].abs() + noise)
     return x
 
