@@ -124,7 +124,9 @@ def test_a_number_that_a_recording_would_freeze_is_found_on_the_other_nodes():
     inputs, targets = data(3, 6)
     torch.manual_seed(1)
     problem = NetworkProblem(NumberOfTensor().double(), inputs, targets, CROSS_ENTROPY)
-    with pytest.raises(ValueError, match=r"NumberOfTensor cannot be recorded .*: node 1 gives some"):
+    with pytest.raises(
+        ValueError, match=r"NumberOfTensor cannot be recorded .*: node 1 gives some"
+    ):
         run(problem, local_steps=1, step_size=0.1, rounds=1, chunk_size=1)
     same = inputs[:1].expand(3, -1, -1)
     problem = NetworkProblem(NumberOfTensor().double(), same, targets, CROSS_ENTROPY)
