@@ -1,5 +1,6 @@
 """``make serve``: the site on this machine, rebuilt on every save, with browsers that follow."""
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -14,8 +15,10 @@ import tornado.web
 import tornado.websocket
 from watchfiles import Change, awatch
 
+from bookrun.commands import add_jobs, add_profile
 from bookrun.errors import BookError
 from bookrun.project import Project
+from bookrun.source.chapters import check_profile
 
 _ADDRESS = "127.0.0.1"
 _NEWS = "_bookrun/news"
@@ -52,8 +55,22 @@ _FOLLOW = """\
 _NO_SITE = "<!DOCTYPE html><html lang=en><title>The book</title><body></body></html>"
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile, how many chapters run at once, and the port."""
+    add_profile(parser)
+    add_jobs(parser)
+    parser.add_argument("--port", type=int, default=8000)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    check_profile(options.profile)
+    asyncio.run(serve(project, options.profile, options.jobs, options.port))
+    return 0
+
+
 class News:
-    """What browsers are told: which site stands, and how the next one is coming along."""
+    """News for the browsers: which site stands, and how the next one is coming along."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -172,7 +189,7 @@ async def serve(project: Project, profile: str, jobs: int | None, port: int) -> 
 
 
 def _changes(project: Project) -> list[AsyncIterator[Any]]:
-    """The saves in the sources' directories, and those of the files at the root."""
+    """Return the saves in the sources' directories, and those of the files at the root."""
     below = [project.root / name for name in ("book", "lib", "recorded")]
     return [
         awatch(*(path for path in below if path.is_dir()), watch_filter=_is_source),
@@ -181,7 +198,7 @@ def _changes(project: Project) -> list[AsyncIterator[Any]]:
 
 
 def _is_source(_change: Change, name: str) -> bool:
-    """Whether a save can change the book: editors also leave copies with hidden names."""
+    """Return whether a save can change the book: editors also leave copies with hidden names."""
     path = Path(name)
     return bool(_SOURCE.search(path.name)) and not any(
         part.startswith(".") for part in (path.name, path.parent.name)
@@ -216,6 +233,6 @@ async def _build(project: Project, profile: str, jobs: int | None) -> str:
 
 
 def _told(lines: Sequence[bytes]) -> str:
-    """What a failed build says, short enough for a browser."""
+    """Return what a failed build says, short enough for a browser."""
     text = b"".join(lines).decode(errors="replace").strip()
     return text[:2000] or "the build failed; the terminal says more"

@@ -16,7 +16,7 @@ TRACES = "BOOKRUN_TRACES"
 
 @runtime_checkable
 class Saved(Protocol):
-    """What can write itself into a file; ``localgd.Trace`` is one."""
+    """A thing that can write itself into a file, as a ``localgd.Trace`` can."""
 
     def save(self, path: Path) -> None:
         """Write to ``path``."""

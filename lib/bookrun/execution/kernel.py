@@ -8,7 +8,7 @@ from bookrun.outputs import PIPELINE
 
 
 def kernel_environment(threads: int) -> dict[str, str]:
-    """What a chapter's kernel finds in its environment besides the user's own."""
+    """Return the variables that a chapter's kernel finds besides the user's own."""
     return {
         PIPELINE: "1",
         **thread_environment(threads),

@@ -56,7 +56,8 @@ def from_tests(path: Path) -> list[Evidence]:
             where=record["test"],
             is_test=True,
         )
-        for record in content["tests"]
+        for module in content.get("modules", {}).values()
+        for record in module["tests"]
     ]
 
 

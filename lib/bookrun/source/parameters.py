@@ -103,7 +103,7 @@ def fitted(parameter: Parameter, value: Any, where: str) -> Any:
 
 
 def parsed(parameter: Parameter, text: str, where: str) -> Any:
-    """The value that ``text`` means for a parameter of this type; nothing is guessed."""
+    """Return the value that ``text`` means for a parameter of this type; nothing is guessed."""
     if parameter.kind is str:
         return text
     if parameter.kind is bool and text.lower() in ("true", "false"):
@@ -123,7 +123,7 @@ def parsed(parameter: Parameter, text: str, where: str) -> Any:
 def overrides(
     parameters: Mapping[str, Parameter], given: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The given values, checked by name and type against the declared parameters.
+    """Return the given values, checked by name and type against the declared parameters.
 
     Values given as text are parsed by the declared type. Raises ``BookError`` for a name that is
     not declared and for a value of the wrong type.

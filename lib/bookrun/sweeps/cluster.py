@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bookrun.errors import BookError
 from bookrun.sweeps.points import FAILED, Found
-from bookrun.sweeps.task import TOPIC, Assignment, Delivery, code_digest, run_point
+from bookrun.sweeps.task import TOPIC, Assignment, Delivery, library_digest, run_point
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,7 +30,7 @@ _WORKERS_SECONDS = 60
 
 @contextlib.contextmanager
 def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
-    """A client of the cluster at ``scheduler``, or of one with so many workers on this machine.
+    """Yield a client of the cluster at ``scheduler``, or of one with so many workers here.
 
     Raises ``BookError`` where no scheduler answers, where it has no workers, and where they have
     another library than this process.
@@ -77,10 +77,10 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
 
 def _refuse_other_code(client: "Client", scheduler: str) -> None:
     try:
-        found: dict[str, Any] = client.run(code_digest, on_error="return")
+        found: dict[str, Any] = client.run(library_digest, on_error="return")
     except ImportError as error:
         raise BookError(f"SCHEDULER={scheduler}: its workers lack this library: {error}") from None
-    expected = code_digest()
+    expected = library_digest()
     other = sorted(worker for worker, code in found.items() if code != expected)
     if other:
         raise BookError(
@@ -90,7 +90,7 @@ def _refuse_other_code(client: "Client", scheduler: str) -> None:
 
 
 def deliveries(client: "Client", assignments: Sequence[Assignment]) -> Generator[Delivery]:
-    """What each point found, in the order in which they end.
+    """Yield what each point found, in the order in which they end.
 
     A point whose worker is killed is run once more, by Dask; one that fails here as well is
     delivered as failed. Leaving the iterator early gives up the points that are not done.

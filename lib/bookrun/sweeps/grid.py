@@ -44,7 +44,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plot:
-    """What the page draws: ``y``, the numbers of each panel, against ``x``, a line for each ``by``.
+    """The page's plots: ``y``, the numbers of each panel, against ``x``, a line for each ``by``.
 
     Whatever is left out is chosen from the points.
     """
@@ -130,7 +130,7 @@ def _mapping(found: Mapping[str, Any], key: str, where: str) -> Values:
 
 
 def _product(entry: Any, parameters: Mapping[str, Parameter], where: str) -> list[Values]:
-    """Every combination, the last parameter fastest; parameters that share a key go together."""
+    """Return every combination, the last parameter fastest; those that share a key go together."""
     if not isinstance(entry, dict) or not entry:
         raise BookError(f"{where}: it must be a mapping from parameters to values, not {entry!r}")
     axes = [
@@ -153,7 +153,7 @@ def _product(entry: Any, parameters: Mapping[str, Parameter], where: str) -> lis
 def _together(
     keys: Sequence[str], entry: Any, parameters: Mapping[str, Parameter], where: str
 ) -> list[Values]:
-    """Several parameters as one axis: a list of lists, with a value for each of them."""
+    """Return several parameters as one axis: a list of lists, with a value for each of them."""
     names = [key.strip() for key in keys]
     for name in names:
         _known(parameters, name, where)
@@ -165,7 +165,7 @@ def _together(
 
 
 def _axis(entry: Any, parameter: Parameter, where: str) -> Sequence[Any]:
-    """The values of one parameter: a list as it stands, or a range."""
+    """Return the values of one parameter: a list as it stands, or a range."""
     if isinstance(entry, list) and entry:
         return entry
     if not isinstance(entry, dict):
@@ -229,7 +229,7 @@ def _drawn(rng: np.random.Generator, entry: Any, parameter: Parameter, where: st
 def _range(
     entry: Mapping[str, Any], parameter: Parameter, where: str, more: set[str]
 ) -> tuple[float, float, bool]:
-    """The ends of a range, and whether it is logarithmic."""
+    """Return the ends of a range, and whether it is logarithmic."""
     takes = ["from", "to", *sorted(more), "spacing"]
     if set(entry) - set(takes) or not {"from", "to"} <= set(entry):
         raise BookError(
@@ -262,7 +262,7 @@ def _known(parameters: Mapping[str, Parameter], name: Any, where: str) -> Parame
 
 
 def _checked(parameters: Mapping[str, Parameter], values: Values, where: str) -> Values:
-    """The values by name and type, all finite; ``1e4`` does for a whole number."""
+    """Return the values by name and type, all finite; ``1e4`` does for a whole number."""
     whole = {
         name: int(value)
         if isinstance(value, float)

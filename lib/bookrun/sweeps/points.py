@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bookrun.errors import BookError
-from bookrun.execution.freshness import Record, record_for
+from bookrun.execution.data import bring
+from bookrun.execution.freshness import Inputs, inputs_of
 from bookrun.files import digest, write_atomic
 from bookrun.outputs import CHECK, NUMBER, TRACE, outputs
 from bookrun.project import Project
@@ -30,7 +30,7 @@ _RECORD = "record.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What a run of a point found; the record beside its notebook."""
+    """The outcome of a point's run, kept beside its notebook."""
 
     status: str
     seconds: float
@@ -48,7 +48,7 @@ class Found:
 class Point:
     """One setting of a chapter's parameters."""
 
-    record: Record
+    record: Inputs
     values: Mapping[str, Any]  # those that depart from the parameters cell
     home: Path  # build/sweeps/points/CHAPTER
 
@@ -59,7 +59,7 @@ class Point:
 
     @property
     def directory(self) -> Path:
-        """Where its notebook, its traces and its record are kept."""
+        """Return where its notebook, its traces and its record are kept."""
         return self.home / self.id
 
     @property
@@ -74,11 +74,11 @@ class Point:
 
     @property
     def log(self) -> Path:
-        """What the run wrote besides its notebook."""
+        """Return what the run wrote besides its notebook."""
         return self.directory / "log.txt"
 
     def found(self) -> Found | None:
-        """What the last run found; ``None`` where there was none, or it was cut short."""
+        """Return what the last run found; ``None`` where there was none, or it was cut short."""
         try:
             content = json.loads((self.directory / _RECORD).read_text(encoding="utf-8"))
             return Found(**content["found"])
@@ -99,8 +99,8 @@ class Point:
 
 
 def points_of(project: Project, grid: Grid) -> list[Point]:
-    """The points of a grid, in order."""
-    record = record_for(project, grid.chapter, "sweep", {})
+    """Return the points of a grid, in order."""
+    record = inputs_of(project, grid.chapter, "sweep", {})
     defaults = record.parameters
     home = sweeps_directory(project) / "points" / grid.chapter.name
     found = []
@@ -112,25 +112,17 @@ def points_of(project: Project, grid: Grid) -> list[Point]:
 
 
 def sweeps_directory(project: Project) -> Path:
-    """Everything that sweeps generate."""
+    """Return everything that sweeps generate."""
     return project.build / "sweeps"
 
 
 def bring_data(grid: Grid) -> None:
     """Fetch the chapter's data before any point starts. Raises ``BookError``."""
-    if not grid.chapter.data:
-        return
-    from localgd import datasets
-
-    for name in grid.chapter.data:
-        try:
-            datasets.prefetch(name)
-        except ValueError as error:
-            raise BookError(f"chapter {grid.chapter.name}: its data: {error}") from None
+    bring(grid.chapter.data, f"chapter {grid.chapter.name}")
 
 
 def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failure: Any) -> Found:
-    """What an executed notebook reported and checked, as it is kept."""
+    """Return what an executed notebook reported and checked, as it is kept."""
     content = dict(notebook)
     numbers: dict[str, Any] = {}
     for _, record in outputs(content, NUMBER):

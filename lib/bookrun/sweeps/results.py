@@ -30,7 +30,7 @@ _LINKS = ("notebook", "page", "traces")
 
 @dataclass(frozen=True)
 class Results:
-    """What a sweep found: its table, and where the table and the page are."""
+    """The outcome of a sweep: its table, and where the table and the page are."""
 
     grid: Grid
     frame: "DataFrame"
@@ -51,7 +51,7 @@ class Results:
 
     @property
     def summary(self) -> str:
-        """How many points ended how, and the ones that failed by name."""
+        """Return how many points ended how, and the ones that failed by name."""
         counts = self.frame["status"].value_counts()
         words = [f"{count} {status}" for status, count in counts.items()]
         lines = [f"{len(self.frame)} points: {', '.join(words) or 'none'}"]
@@ -69,7 +69,7 @@ class Results:
 
 
 def gather(grid: Grid, points: Sequence[Point], directory: Path) -> Results:
-    """The table of the points that were run, sorted by the parameters that vary."""
+    """Return the table of the points that were run, sorted by the parameters that vary."""
     import pandas as pd
 
     varied = grid.varied
@@ -126,12 +126,12 @@ def _link(path: Path, directory: Path) -> str:
 
 
 def _checked(found: Found) -> dict[str, Any]:
-    """The checked values by name; of a name that comes again, the last."""
+    """Return the checked values by name; of a name that comes again, the last."""
     return {check["name"]: check["value"] for check in found.checks}
 
 
 def _columns(names: Sequence[Sequence[str]], taken: set[str], suffix: str) -> dict[str, str]:
-    """The column of each name, in the order in which the chapter gave them."""
+    """Return the column of each name, in the order in which the chapter gave them."""
     every = dict.fromkeys(name for one in names for name in one)
     return {name: f"{name} ({suffix})" if name in taken else name for name in every}
 

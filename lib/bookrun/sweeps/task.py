@@ -1,4 +1,4 @@
-"""What a worker of the cluster does: it runs one point, in a process of its own on a leash.
+"""Run one point on a worker of the cluster, in a process of its own that ends with it.
 
 The worker may sit on another machine. It is given the chapter's text and gives back the files,
 so that no disk has to be shared; the library and the data it must have, the same ones.
@@ -7,7 +7,6 @@ so that no disk has to be shared; the library and the data it must have, the sam
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.display.reports import TRACES
-from bookrun.execution.notebook_worker import Account, Order
-from bookrun.execution.process_pool import leashed
+from bookrun.execution.notebook_worker import Order, account_in
+from bookrun.execution.process_pool import start
 from bookrun.files import digest, digest_files
-from bookrun.outputs import RECORD, SWEEP, read_notebook
+from bookrun.outputs import RUN, SWEEP, read_notebook
 from bookrun.sweeps.notebook_page import page_of
 from bookrun.sweeps.points import Found, harvest
 
@@ -44,14 +43,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What came out: the record's content, and the files by name."""
+    """A point that has run: what it found, and its files by name."""
 
     id: str
     found: Found
     files: dict[str, bytes]
 
 
-def code_digest() -> str:
+def library_digest() -> str:
     """Fingerprint of the library that this process imports, as it stands on the disk now."""
     import bookrun
     import localgd
@@ -62,8 +61,8 @@ def code_digest() -> str:
 
 @cache
 def _worker_code() -> str:
-    """The fingerprint when this worker ran its first point."""
-    return code_digest()
+    """Return the fingerprint when this worker ran its first point."""
+    return library_digest()
 
 
 def run_point(assignment: Assignment) -> Delivery:
@@ -111,7 +110,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
             chapter=name,
             text=assignment.text,
             parameters=assignment.values,
-            record=assignment.record,
+            inputs=assignment.record,
             cwd=here,
             output=str(output),
             failed=str(failed),
@@ -124,7 +123,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
         status = _run([str(place / "order.json")], place / "log.txt", own)
         seconds = time.monotonic() - started
         notebook = read_notebook(output) or read_notebook(failed) or {}
-        ended = _account(account)
+        ended = account_in(account)
         failure: dict[str, Any] = {}
         if ended is None:
             failure = {"error": f"its process ended with status {status}"}
@@ -132,7 +131,7 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
             failure = {
                 "error": ended.error, "cell": ended.cell, "first_line": ended.first_line
             }  # fmt: skip
-        seconds = notebook.get("metadata", {}).get(RECORD, {}).get("seconds", seconds)
+        seconds = notebook.get("metadata", {}).get(RUN, {}).get("seconds", seconds)
         found = harvest(notebook, seconds, attempt, **failure)
         files = {path.name: path.read_bytes() for path in traces.iterdir()}
         files["log.txt"] = (place / "log.txt").read_bytes()
@@ -144,16 +143,9 @@ def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
 
 
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int:
-    """The status of the chapter's process, which ends when this worker does or is told to stop."""
+    """Return the status of the chapter's process, which ends with this worker, or when told to."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            leashed("bookrun.execution.notebook_worker", arguments),
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
+        process = start("bookrun.execution.notebook_worker", arguments, stream, environment)
         try:
             while process.poll() is None and not _unwanted():
                 time.sleep(_POLL_SECONDS)
@@ -166,16 +158,9 @@ def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int
 
 
 def _unwanted() -> bool:
-    """Whether the sweep gave this task up while it ran."""
+    """Return whether the sweep gave this task up while it ran."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
     return task is None or task.state == "cancelled"
-
-
-def _account(path: Path) -> Account | None:
-    try:
-        return Account(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: a snapshot of a run, the rows so far, and what tells it from others."""
+"""Hold a snapshot of a run, the rows so far, and what tells the run from others."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class _LinearModel(AffineOptima):
         return super().distance(x) if self._exact is None else self._exact.distance(x.double())
 
     def _in_double(self) -> Self:
-        """This problem before it was rounded; the only one whose rank can be trusted."""
+        """Return this problem before it was rounded; the only one whose rank can be trusted."""
         return self if self._exact is None else self._exact
 
     def reduced(self) -> tuple[Self, Tensor]:

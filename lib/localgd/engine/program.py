@@ -109,7 +109,7 @@ def written(program: GraphModule) -> set[Node]:
 
 
 def writes(node: Node) -> bool:
-    """Whether the operation writes into its first argument."""
+    """Return whether the operation writes into its first argument."""
     schema = getattr(node.target, "_schema", None)
     return isinstance(schema, torch.FunctionSchema) and schema.is_mutable
 
@@ -123,7 +123,7 @@ def size_in_bytes(node: Node) -> int:
 
 
 def _reason(message: str) -> str:
-    """What PyTorch's tracing errors mean, in a few words."""
+    """Return what PyTorch's tracing errors mean, in a few words."""
     looked = re.search(r"value out of a tracing tensor with aten\.(\w+)|vmap.*\.item\(\)", message)
     if looked or "data-dependent control flow" in message:
         return "it looks at the value of a tensor"
@@ -138,7 +138,7 @@ def _reason(message: str) -> str:
 
 
 def _is_random(node: Node) -> bool:
-    """Whether the operation draws random numbers; one whose dropout is 0 does not."""
+    """Return whether the operation draws random numbers; one whose dropout is 0 does not."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
@@ -166,7 +166,7 @@ def _has_sizes_of_data(node: Node, varying: set[Node]) -> bool:
 
 
 def _shares_memory(node: Node) -> bool:
-    """Whether the result of `node` is a view of its first input, or an item of its results."""
+    """Return whether the result of `node` is a view of its first input or one of its results."""
     if node.op != "call_function":
         return False
     schema = getattr(node.target, "_schema", None)

@@ -1,4 +1,4 @@
-"""A recorded evaluation against the function that was recorded, on every node."""
+"""Compare a recorded evaluation with the function that was recorded, on every node."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_replays(problem: Problem, replays: Sequence[Bound], x: Tensor) -> None
 
 
 def _compare(problem: Problem, replay: Bound, x: Tensor) -> bool:
-    """Whether every node could be evaluated at x; raise `ValueError` where one does not agree."""
+    """Return whether every node could be evaluated; raise `ValueError` where one does not agree."""
     chunk = replay.chunk
     expected = []
     for row in range(len(chunk.nodes)):
@@ -46,7 +46,8 @@ def _compare(problem: Problem, replay: Bound, x: Tensor) -> bool:
         if not bool(torch.isfinite(expected[-1]).all()):
             return False
     try:
-        losses, gradients = replay.evaluate(x.expand(len(chunk.nodes), -1).clone())
+        start = x.expand(len(chunk.nodes), -1).clone()
+        losses, gradients = replay.function(start, *replay.data)
     except RuntimeError as error:
         raise ValueError(_worded(problem, int(chunk.nodes[0]), str(error))) from error
     for row, want in enumerate(expected):
@@ -58,7 +59,7 @@ def _compare(problem: Problem, replay: Bound, x: Tensor) -> bool:
 
 
 def _agree(got: Tensor, want: Tensor, num_buffers: int) -> bool:
-    """Whether loss, gradient and buffers are equal to the rounding of long sums, each by its size.
+    """Return whether loss, gradient and buffers are equal to rounding, each by its own size.
 
     A kink may lie between the two.
     """
@@ -74,7 +75,7 @@ def _agree(got: Tensor, want: Tensor, num_buffers: int) -> bool:
 
 
 def _moved(x: Tensor, num_buffers: int) -> Tensor:
-    """A point near x, its buffers left alone: the same every time."""
+    """Return a point near x, the same every time; its buffers stay as they are."""
     count = len(x) - num_buffers
     noise = torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
     moved = x.clone()

@@ -50,7 +50,7 @@ class NodeFunction:
     def node(
         self, x: Tensor, inputs: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The value and the gradient of one node, x of shape (d,)."""
+        """Return the value and the gradient of one node, x of shape (d,)."""
         split = self.layout.size - self.layout.num_buffers
         gradient, (loss, buffers) = grad_and_value(self._weighted, has_aux=True)(
             x[:split], x[split:], inputs, targets, weights

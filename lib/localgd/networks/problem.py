@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from localgd.fingerprint import describe
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
-from localgd.networks.samples import pairs, stacked
+from localgd.networks.samples import cast, pairs, stacked
 from localgd.networks.validation import (
     check_function,
     check_hooks,
@@ -73,7 +73,7 @@ class NetworkProblem(Problem):
         module = copied(module).cpu()  # where the samples are; `to` moves both
         check_untrained(loss)
         dtype = Layout(module, ()).dtype
-        some = [(_cast(u, dtype), _cast(v, dtype)) for u, v in nodes[:3]]
+        some = [(cast(u, dtype), cast(v, dtype)) for u, v in nodes[:3]]
         check_loss(module, loss, *some[0])
         layout = Layout(module, written_buffers(module, some[0][0]))
         self._take(NodeFunction(module, loss, layout))
@@ -185,7 +185,3 @@ class NetworkProblem(Problem):
         """Make `function` the one that is evaluated."""
         self._function, self.dtype = function, function.layout.dtype
         self.dim, self.num_buffers = function.layout.size, function.layout.num_buffers
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor

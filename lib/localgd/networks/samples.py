@@ -30,8 +30,8 @@ class Samples(NamedTuple):
         """Return the same samples on `device`, real numbers in `dtype`."""
         return Samples(
             self.nodes.to(device),
-            _cast(self.inputs, dtype).to(device),
-            _cast(self.targets, dtype).to(device),
+            cast(self.inputs, dtype).to(device),
+            cast(self.targets, dtype).to(device),
             self.counts.to(device),
         )
 
@@ -99,5 +99,6 @@ def _group(nodes: Sequence[tuple[Tensor, Tensor]], numbers: list[int], length: i
     )
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a floating-point tensor in `dtype`, and any other as it is."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,4 +1,4 @@
-"""What a module does when it is called, found out by calling it on a few samples.
+"""Find out what a module does when it is called, by calling it on a few samples.
 
 A node's loss is evaluated as a function of x that is recorded once and replayed, stacked
 with other nodes' and padded.  That is right only for modules and losses that do the same
@@ -160,7 +160,7 @@ def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> N
 
 
 def padding_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
-    """Whether f_i and ∇f_i stay what they are when samples of weight zero are added to a node.
+    """Return whether samples of weight zero leave a node's f_i and ∇f_i as they are.
 
     They do not where samples mix: by BatchNorm, in the loss, through the size of the batch.
     Tried on samples from all over the nodes; what is harmless whatever it is padded with is so
@@ -199,7 +199,7 @@ def _mixture(nodes: Sequence[Node]) -> Node:
 def _trial(
     function: NodeFunction, module: nn.Module, inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A point near the module's own where it can be called, and what `_plain` gives there."""
+    """Return a point near the module's own where it can be called, and `_plain` there."""
     for noise in (0.1, 1e-3):
         x = _shaken(function, noise)
         try:
@@ -215,7 +215,7 @@ def _trial(
 def _plain(
     function: NodeFunction, module: nn.Module, x: Tensor, inputs: Tensor, targets: Tensor
 ) -> Tensor:
-    """The mean loss, its gradient and the buffers after a plain call of `module` at x."""
+    """Return the mean loss, its gradient and the buffers after a plain call of `module` at x."""
     layout = Layout(module, function.layout.written)
     layout.load(module, x)
     with torch.random.fork_rng(devices=[]):
@@ -232,7 +232,7 @@ def _plain(
 
 
 def _draws(function: NodeFunction, inputs: Tensor, targets: Tensor) -> bool:
-    """Whether a call draws PyTorch's random numbers."""
+    """Return whether a call draws PyTorch's random numbers."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         before = torch.random.get_rng_state()
         function.loss(copied(function.module)(inputs.clone()), targets)
@@ -240,7 +240,7 @@ def _draws(function: NodeFunction, inputs: Tensor, targets: Tensor) -> bool:
 
 
 def _shaken(function: NodeFunction, noise: float, seed: int = 0) -> Tensor:
-    """The module's x with its parameters moved at random, so that nothing hides behind a zero."""
+    """Return the module's x, its parameters moved at random: nothing hides behind a zero."""
     x = function.layout.flatten(function.module)
     split = function.layout.size - function.layout.num_buffers
     directions = torch.randn(split, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
@@ -262,12 +262,12 @@ def _flat(value_and_gradient: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _python_draws() -> tuple[str, str]:
-    """Where Python's and NumPy's global random numbers stand."""
+    """Return where Python's and NumPy's global random numbers stand."""
     return repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002
 
 
 def _agree(layout: Layout, one: Tensor, two: Tensor, tolerance: float | None = None) -> bool:
-    """Whether two results are equal to rounding, each gradient and buffer by its own size."""
+    """Return whether two results agree to rounding, each gradient and buffer by its own size."""
     if not bool(torch.isfinite(two).all()):
         return True  # a start that is no start: `run` says so
     if tolerance is None:
