@@ -110,7 +110,9 @@ def _add_code(state: dict[str, str], where: str, function: FunctionType) -> None
             state[f"{name}, which {where} reads,"] = _digest(cell.cell_contents)
         except ValueError:  # not assigned yet
             continue
-    state[f"a default argument of {where}"] = _digest([function.__defaults__, vars(function)])
+    state[f"a default argument of {function.__qualname__}"] = _digest(
+        [function.__defaults__, vars(function)]
+    )
 
 
 def _names(code: CodeType) -> set[str]:
