@@ -15,12 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from localgd.networks.node_function import Loss, NodeFunction, copied
+from localgd.networks.input_checks import FEW
+from localgd.networks.node_function import NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
 from localgd.networks.python_state import python_state
-
-#: How many samples a trial takes.
-FEW = 5
 
 Node = tuple[Tensor, Tensor]
 
@@ -62,42 +60,6 @@ def written_buffers(module: nn.Module, inputs: Tensor) -> list[str]:
             f"a call of {type(module).__name__} removes its buffers {', '.join(before)}"
         )
     return written
-
-
-def check_loss(module: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> None:
-    """Raise `ValueError` where `loss` does not return one value a sample."""
-    few = min(len(targets), FEW)
-    with torch.no_grad():
-        losses = loss(copied(module)(inputs[:few].clone()), targets[:few])
-    if not isinstance(losses, Tensor) or losses.shape != (few,):
-        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-        raise ValueError(
-            f"the loss returns shape {shape} for {few} samples, expected ({few},): one value a "
-            'sample (reduction="none" in PyTorch\'s losses)'
-        )
-
-
-def check_untrained(loss: Loss) -> None:
-    """Raise `ValueError` where the loss has parameters to train: x holds the module's alone."""
-    if not isinstance(loss, nn.Module):
-        return
-    names = [name for name, value in loss.named_parameters() if value.requires_grad]
-    if names:
-        raise ValueError(
-            f"the loss {type(loss).__name__} has trainable parameters ({', '.join(names)}), and x "
-            "holds those of the module alone: make the loss part of the module, or freeze them "
-            "(requires_grad_(False))"
-        )
-
-
-def check_hooks(module: nn.Module) -> None:
-    """Raise `ValueError` where a parameter has gradient hooks: copies and functions lose them."""
-    for name, parameter in module.named_parameters():
-        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise ValueError(
-                f"parameter {name} of {type(module).__name__} has gradient hooks, which stacked "
-                "nodes would not call: mask the parameter in forward instead"
-            )
 
 
 def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> None:
