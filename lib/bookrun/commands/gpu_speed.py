@@ -45,7 +45,7 @@ def lenet() -> dict[str, Any]:
 
 
 def small() -> dict[str, Any]:
-    """A small network, 100 nodes of 20 samples: against a loop over nodes and vmap(grad)."""
+    """Time a small network, 100 nodes of 20 samples, against a loop over nodes and vmap(grad)."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(100, 20, 32, generator=generator)
     targets = torch.randint(10, (100, 20), generator=generator)
@@ -68,7 +68,7 @@ def resnet() -> dict[str, Any]:
 
 
 def resnet_tf32() -> dict[str, Any]:
-    """The same with TF32."""
+    """Time the same with TF32."""
     problem, source = _resnet()
     forms = _forms(problem, 17, ("alone", "grouped"), step_size=0.05, tf32=True)
     chosen = _chosen(problem)
@@ -87,7 +87,7 @@ def all_mnist() -> dict[str, Any]:
 
 
 def resnet_in_full() -> dict[str, Any]:
-    """The beginning of Figure 4(b) at the paper's scale: rounds of T = 10 for two minutes."""
+    """Time the beginning of Figure 4(b) at the paper's scale: rounds of T = 10 for two minutes."""
     problem, source = _resnet()
     until = time.monotonic() + 120
     trace = run(
@@ -110,7 +110,7 @@ def resnet_in_full() -> dict[str, Any]:
 def _forms(
     problem: NetworkProblem, T: int, forms: tuple[Form, ...] = FORMS, **call: Any
 ) -> dict[str, Any]:
-    """What each form of convolution costs, or how it fails."""
+    """Return what each form of convolution costs, or how it fails."""
     found: dict[str, Any] = {}
     for form in forms:
         try:
@@ -140,7 +140,7 @@ def _measured(problem: NetworkProblem, T: int, rounds: int = 4, **call: Any) -> 
 
 
 def _chosen(problem: NetworkProblem) -> str:
-    """The form that a run takes by itself."""
+    """Return the form that a run takes by itself."""
     trace = run(problem, local_steps=1, step_size=1e-3, rounds=0, device="cuda")
     return str(trace.provenance["settings"]["convolutions"])
 
@@ -154,7 +154,7 @@ def _compared(forms: dict[str, Any], chosen: str, loop_ms: float, target: float)
 
 
 def _share(forms: dict[str, Any], chosen: str, flops: float, *, tf32: bool) -> dict[str, Any]:
-    """The chosen form's share of what this GPU does of one large matrix product."""
+    """Return the chosen form's share of what this GPU does of one large matrix product."""
     peak = _product_flops(tf32)
     reached = {
         form: flops / (1e-3 * each["ms_a_step"])
@@ -178,7 +178,7 @@ def _product_flops(tf32: bool) -> float:
 
 
 def _loop_ms(module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: int = 20) -> float:
-    """A step of a Python loop over nodes, `nn.Module` and `torch.optim.SGD`."""
+    """Time a step of a Python loop over nodes, `nn.Module` and `torch.optim.SGD`."""
     nodes = [copy.deepcopy(module).cuda() for _ in inputs]
     optimizers = [torch.optim.SGD(node.parameters(), lr=0.1) for node in nodes]
     data = list(zip(inputs.cuda(), targets.cuda(), strict=True))
@@ -193,7 +193,7 @@ def _loop_ms(module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: in
 
 
 def _vmap_ms(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """A step of `vmap(grad)` over stacked parameters, in Python."""
+    """Time a step of `vmap(grad)` over stacked parameters, in Python."""
     nodes = [copy.deepcopy(module).cuda() for _ in inputs]
     state, _ = stack_module_state(nodes)
     parameters = {name: value.detach() for name, value in state.items()}
@@ -212,7 +212,7 @@ def _vmap_ms(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
 
 
 def _milliseconds(work: Callable[[], object], repetitions: int) -> float:
-    """The median time of one call, after three calls that warm up."""
+    """Return the median time of one call, after three calls that warm up."""
     for _ in range(3):
         work()
     times = []

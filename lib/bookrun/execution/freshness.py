@@ -106,6 +106,8 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         why.append("its code changed")
     for kind, changed in (("", "files"), ("", "modules"), ("data: ", "data")):
         names = _changed(then[changed], now[changed])
+        if why:  # other code imports and reads other things
+            names = [name for name in names if name in then[changed] and name in now[changed]]
         if names:
             why.append(f"{kind}{_listed(names)} changed")
     if then["lock"] != now["lock"]:
