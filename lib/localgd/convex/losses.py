@@ -31,8 +31,8 @@ class _LinearModel(AffineOptima):
             raise ValueError(
                 f"A holds {len(A)} nodes and b {len(b)}: expected as many, one at least"
             )
-        blocks = [np.asarray(block, float) for block in A]
-        targets = [np.asarray(target, float) for target in b]
+        blocks = [_dense("A", block, node) for node, block in enumerate(A)]
+        targets = [_dense("b", target, node) for node, target in enumerate(b)]
         dim = blocks[0].shape[-1] if blocks[0].ndim == 2 else -1
         for node, (block, target) in enumerate(zip(blocks, targets, strict=True)):
             if block.ndim != 2 or block.shape[1] != dim:
@@ -178,6 +178,15 @@ class _LinearModel(AffineOptima):
             point = right.mT @ ((left.mT @ target) / values)
             sets.append(AffineSubspace.from_normals(point, right))
         return sets
+
+
+def _dense(name: str, value: Any, node: int) -> NDArray[np.float64]:
+    """Return one node's array, or say that it is kept in a way that is not taken."""
+    torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
+    if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
+        method = "to_dense" if torch_sparse else "toarray"
+        raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
+    return np.asarray(value, float)
 
 
 class LeastSquares(_LinearModel):
