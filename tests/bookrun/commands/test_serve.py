@@ -125,7 +125,8 @@ def test_nothing_outside_the_site_is_served(served: tuple[Project, int, Path]) -
     run(story)
     (project.build / "secret.html").write_text("secret")
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        raw.sendall(b"GET /../secret.html HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        request = "GET /../secret.html HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n"
+        raw.sendall((request % port).encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b" 200 " not in answer.splitlines()[0]
     assert b"secret" not in answer.split(b"\r\n\r\n", 1)[1]

@@ -150,5 +150,5 @@ def test_a_chapter_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 def test_a_header_is_refused_with_its_line(tmp_path: Path) -> None:
     project = trial.make_project(tmp_path, {"intro": "# A", "one": trial.chapter_text("One", "1")})
     (project.book / "one.md").write_text("---\nbookrun:\n  data: [mnist\n---\n# One\n")
-    with pytest.raises(BookError, match="chapter one, header, line [34]: "):
+    with pytest.raises(BookError, match=r"chapter one, header, line [34]: "):
         pick(project, "one").data  # noqa: B018
