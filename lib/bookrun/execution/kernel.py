@@ -33,8 +33,13 @@ def thread_environment(count: int) -> dict[str, str]:
 
 
 def settle_environment() -> None:
-    """Make a relative ``LOCALGD_DATA`` absolute: chapters run in another directory."""
+    """Make a relative ``LOCALGD_DATA`` absolute, and let every terminal show every text.
+
+    Chapters run in another directory.
+    """
     data = os.environ.get("LOCALGD_DATA")
     if data:
         os.environ["LOCALGD_DATA"] = str(Path(data).expanduser().resolve())
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may not know the minus sign: then it is shown by its number.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

@@ -157,7 +157,13 @@ def load(project: Project, name: str) -> Chapter:
     path = project.book / f"{name}.md"
     if not path.is_file():
         raise BookError(f"_toc.yml names chapter {name}, but {project.shown(path)} does not exist")
-    return Chapter(name, path.read_text(encoding="utf-8"))
+    try:
+        return Chapter(name, path.read_text(encoding="utf-8-sig"))  # some editors leave a mark
+    except UnicodeDecodeError as error:
+        raise BookError(
+            f"chapter {name}: {project.shown(path)} is not UTF-8: {error.reason} at byte "
+            f"{error.start}"
+        ) from None
 
 
 def load_all(project: Project) -> list[Chapter]:

@@ -83,8 +83,8 @@ def _parameter(name: str, default: Any, hint: str, where: str) -> Parameter:
 def fitted(parameter: Parameter, value: Any, where: str) -> Any:
     """``value`` as the parameter's type: an int does for a float, a bool never for a number.
 
-    Text is taken for a number where a number is due and it reads as one, because YAML takes
-    ``1e-3`` for text.
+    Text is taken for a number where a number is due and it reads as one: lists that come from
+    the command line hold text.
     """
     if parameter.kind is list:
         if not isinstance(value, list | tuple):
@@ -96,7 +96,10 @@ def fitted(parameter: Parameter, value: Any, where: str) -> Any:
     if isinstance(value, str) and parameter.kind in (int, float):
         return parsed(parameter, value, where)
     if parameter.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise _misfit(parameter, value, where) from None
     if type(value) is not parameter.kind:
         raise _misfit(parameter, value, where)
     return value

@@ -40,7 +40,8 @@ def panels(results: Results) -> list[Panel]:
     groups = [tuple(name for name in group if name in known) for group in plot.y]
     groups = [group for group in groups if group] or [(name,) for name in results.numbers]
     numeric = [name for name in results.varied if _is_numeric(frame[name])]
-    if frame.empty or not groups or not (plot.x or numeric):
+    drawable = not plot.x or frame[plot.x].dtype.kind in "if"  # numbers beyond 64 bits are text
+    if frame.empty or not groups or not (plot.x or numeric) or not drawable:
         return []
     axes = [plot.x] if plot.x else _axes(frame, numeric)
     return [_panel(results, x, _by(results, plot, x), group) for group in groups for x in axes][

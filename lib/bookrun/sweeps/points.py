@@ -19,7 +19,7 @@ from bookrun.execution.freshness import Inputs, inputs_of
 from bookrun.files import digest, write_atomic
 from bookrun.outputs import CHECK, NUMBER, TRACE, outputs
 from bookrun.project import Project
-from bookrun.sweeps.grid import Grid
+from bookrun.sweeps.grid import POINTS, Grid
 
 OK = "ok"
 OUTSIDE = "outside"  # a check lies outside its bounds
@@ -102,7 +102,7 @@ def points_of(project: Project, grid: Grid) -> list[Point]:
     """Return the points of a grid, in order."""
     record = inputs_of(project, grid.chapter, "sweep", {})
     defaults = record.parameters
-    home = sweeps_directory(project) / "points" / grid.chapter.name
+    home = sweeps_directory(project) / POINTS / grid.chapter.name
     found = []
     for varied in grid.points:
         values = {**grid.fixed, **varied}
@@ -127,6 +127,9 @@ def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failur
     numbers: dict[str, Any] = {}
     for _, record in outputs(content, NUMBER):
         numbers[_unused(record["name"], numbers)] = record["value"]
+    traces: dict[str, str] = {}
+    for _, record in outputs(content, TRACE):
+        traces[_unused(record["name"], traces)] = record["file"]
     checks = [record for _, record in outputs(content, CHECK)]
     outside = any(record["outcome"] == "failed" for record in checks)
     return Found(
@@ -135,7 +138,7 @@ def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failur
         attempts=attempts,
         numbers=numbers,
         checks=checks,
-        traces={record["name"]: record["file"] for _, record in outputs(content, TRACE)},
+        traces=traces,
         executed=datetime.now(UTC).isoformat(timespec="seconds"),
         **failure,
     )

@@ -16,6 +16,7 @@ from bookrun.project import Project, cores
 from bookrun.sweeps import grid as grids
 from bookrun.sweeps import page, results
 from bookrun.sweeps.cluster import connected, deliveries
+from bookrun.sweeps.interruption import held_back
 from bookrun.sweeps.points import (
     FAILED,
     OUTSIDE,
@@ -133,9 +134,10 @@ def _run(
         for point in pending
     ]
     with (
+        held_back() as pause,
         connected(scheduler, count) as client,
         _telling(grid, len(pending), total) as tell,
-        contextlib.closing(deliveries(client, assignments)) as delivered,
+        contextlib.closing(deliveries(client, assignments, pause)) as delivered,
     ):
         for delivery in delivered:
             point = by_id[delivery.id]

@@ -65,19 +65,28 @@ def _worker_code() -> str:
     return library_digest()
 
 
-def run_point(assignment: Assignment) -> Delivery:
-    """Run the point; when its process is killed, run it once more.
+class KilledError(Exception):
+    """The process or the kernel of a point was killed, which says nothing about the chapter."""
 
-    A chapter that raises is a result. Raises ``RuntimeError`` where this machine has another
-    library or other data than the record says.
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(delivery)
+        self.delivery = delivery
+
+
+def run_point(assignment: Assignment) -> Delivery:
+    """Run the point.
+
+    A chapter that raises is a result. Raises ``KilledError`` where its process or its kernel was,
+    and ``RuntimeError`` where this machine has another library or other data than the record says.
     """
+    from distributed import get_worker
+
     _same_here(assignment)
-    for attempt in (1, 2):
-        _announce(assignment.id)
-        delivery, killed = _attempt(assignment, attempt)
-        if not killed:
-            break
-    return delivery
+    worker = get_worker()
+    worker.log_event(TOPIC, {"start": assignment.id})
+    # The cluster clears its directory, also after a worker was killed.
+    with tempfile.TemporaryDirectory(prefix="point-", dir=worker.local_directory) as scratch:
+        return _delivered(assignment, Path(scratch))
 
 
 def _same_here(assignment: Assignment) -> None:
@@ -90,56 +99,43 @@ def _same_here(assignment: Assignment) -> None:
             raise RuntimeError(f"this worker has other {name} data than the sweep")
 
 
-def _announce(point: str) -> None:
-    from distributed import get_worker
-
-    get_worker().log_event(TOPIC, {"start": point})
-
-
-def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
-    """Run the point once; whether its process or its kernel was killed comes second."""
-    from distributed import get_worker
-
-    home = get_worker().local_directory  # the cluster clears it, also after a worker was killed
-    with tempfile.TemporaryDirectory(prefix="point-", dir=home) as scratch:
-        place = Path(scratch)
-        name = assignment.record["chapter"]
-        output, failed, account = (place / f"{k}.json" for k in ("output", "failed", "account"))
-        here = assignment.cwd if Path(assignment.cwd).is_dir() else scratch
-        Order(
-            chapter=name,
-            text=assignment.text,
-            parameters=assignment.values,
-            inputs=assignment.record,
-            cwd=here,
-            output=str(output),
-            failed=str(failed),
-            account=str(account),
-        ).write(place / "order.json")
-        traces = place / "traces"
-        traces.mkdir()
-        own = {**assignment.environment, SWEEP: "1", TRACES: str(traces)}
-        started = time.monotonic()
-        status = _run([str(place / "order.json")], place / "log.txt", own)
-        seconds = time.monotonic() - started
-        notebook = read_notebook(output) or read_notebook(failed) or {}
-        ended = account_in(account)
-        failure: dict[str, Any] = {}
-        if ended is None:
-            failure = {"error": f"its process ended with status {status}"}
-        elif ended.error:
-            failure = {
-                "error": ended.error, "cell": ended.cell, "first_line": ended.first_line
-            }  # fmt: skip
-        seconds = notebook.get("metadata", {}).get(RUN, {}).get("seconds", seconds)
-        found = harvest(notebook, seconds, attempt, **failure)
-        files = {path.name: path.read_bytes() for path in traces.iterdir()}
-        files["log.txt"] = (place / "log.txt").read_bytes()
-        if notebook:
-            files[f"{name}.ipynb"] = json.dumps(notebook, indent=1).encode()
-            files[f"{name}.html"] = page_of(notebook, name).encode()
-    killed = ended is None if status < 0 else ended is not None and ended.died
-    return Delivery(assignment.id, found, files), killed
+def _delivered(assignment: Assignment, place: Path) -> Delivery:
+    """Run the point in the empty directory ``place``, and return what it has left there."""
+    name = assignment.record["chapter"]
+    output, failed, account = (place / f"{k}.json" for k in ("output", "failed", "account"))
+    Order(
+        chapter=name,
+        text=assignment.text,
+        parameters=assignment.values,
+        inputs=assignment.record,
+        cwd=assignment.cwd if Path(assignment.cwd).is_dir() else str(place),
+        output=str(output),
+        failed=str(failed),
+        account=str(account),
+    ).write(place / "order.json")
+    traces = place / "traces"
+    traces.mkdir()
+    own = {**assignment.environment, SWEEP: "1", TRACES: str(traces)}
+    started = time.monotonic()
+    status = _run([str(place / "order.json")], place / "log.txt", own)
+    seconds = time.monotonic() - started
+    notebook = read_notebook(output) or read_notebook(failed) or {}
+    ended = account_in(account)
+    failure: dict[str, Any] = {}
+    if ended is None:
+        failure = {"error": f"its process ended with status {status}"}
+    elif ended.error:
+        failure = {"error": ended.error, "cell": ended.cell, "first_line": ended.first_line}
+    seconds = notebook.get("metadata", {}).get(RUN, {}).get("seconds", seconds)
+    files = {path.name: path.read_bytes() for path in traces.iterdir()}
+    files["log.txt"] = (place / "log.txt").read_bytes()
+    if notebook:
+        files[f"{name}.ipynb"] = json.dumps(notebook, indent=1).encode()
+        files[f"{name}.html"] = page_of(notebook, name).encode()
+    delivery = Delivery(assignment.id, harvest(notebook, seconds, 1, **failure), files)
+    if (status < 0) if ended is None else ended.died:
+        raise KilledError(delivery)
+    return delivery
 
 
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int:

@@ -19,6 +19,7 @@ from localgd.algorithm.rules import Plan, RoundInfo, Rule
 from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
+from localgd.engine.replay_check import check_replays
 from localgd.problem import Chunk, Problem
 
 #: What to know of every average: x_n, shape (d,) ↦ numbers by name.
@@ -78,6 +79,7 @@ class Rounds:
         self.measure, self.server = measure, Average() if server is None else server
         self.communication = OneProcess()
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
+        check_replays(problem, self.bound, x)
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
         self.last_steps: NDArray[np.float64] | None = None
         self.frozen = False

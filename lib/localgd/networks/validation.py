@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from localgd.networks.node_function import Loss, NodeFunction, copied
+from localgd.networks.input_checks import FEW
+from localgd.networks.node_function import NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
-
-#: How many samples a trial takes.
-FEW = 5
+from localgd.networks.python_state import python_state
 
 Node = tuple[Tensor, Tensor]
 
@@ -63,42 +62,6 @@ def written_buffers(module: nn.Module, inputs: Tensor) -> list[str]:
     return written
 
 
-def check_loss(module: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> None:
-    """Raise `ValueError` where `loss` does not return one value a sample."""
-    few = min(len(targets), FEW)
-    with torch.no_grad():
-        losses = loss(copied(module)(inputs[:few].clone()), targets[:few])
-    if not isinstance(losses, Tensor) or losses.shape != (few,):
-        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-        raise ValueError(
-            f"the loss returns shape {shape} for {few} samples, expected ({few},): one value a "
-            'sample (reduction="none" in PyTorch\'s losses)'
-        )
-
-
-def check_untrained(loss: Loss) -> None:
-    """Raise `ValueError` where the loss has parameters to train: x holds the module's alone."""
-    if not isinstance(loss, nn.Module):
-        return
-    names = [name for name, value in loss.named_parameters() if value.requires_grad]
-    if names:
-        raise ValueError(
-            f"the loss {type(loss).__name__} has trainable parameters ({', '.join(names)}), and x "
-            "holds those of the module alone: make the loss part of the module, or freeze them "
-            "(requires_grad_(False))"
-        )
-
-
-def check_hooks(module: nn.Module) -> None:
-    """Raise `ValueError` where a parameter has gradient hooks: copies and functions lose them."""
-    for name, parameter in module.named_parameters():
-        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise ValueError(
-                f"parameter {name} of {type(module).__name__} has gradient hooks, which stacked "
-                "nodes would not call: mask the parameter in forward instead"
-            )
-
-
 def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> None:
     """Raise `ValueError` where a plain call of the module does not equal the function of x.
 
@@ -111,13 +74,24 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
     module = copied(function.module)
     before = _python_draws()
     x, first = _trial(function, module, inputs, targets)
+    kept = python_state(module, function.loss)
     again = _plain(function, module, x, inputs, targets)
+    _refuse_state(name, kept, python_state(module, function.loss))
     same = 1e-12 if x.dtype == torch.float64 else 1e-6
     if before != _python_draws() or not _agree(function.layout, first, again, same):
         raise ValueError(
             f"{name} and its loss give another value, gradient or buffer when they are called "
             "twice with the same parameters and samples: they draw numbers outside PyTorch or "
             "keep state in Python, which batching would freeze. Keep state in buffers"
+        )
+    moved = _shaken(function, 1e-2, seed=1)
+    used, fresh = (
+        _plain(function, each, moved, inputs, targets) for each in (module, copied(function.module))
+    )
+    if not _agree(function.layout, used, fresh, same):
+        raise ValueError(
+            f"{name} and its loss give another value, gradient or buffer after a call with other "
+            "parameters: they keep something of their first call. Keep state in buffers"
         )
     if _draws(function, inputs, targets):
         return  # the recording refuses it, and says by which operation
@@ -135,6 +109,16 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
                     "of the parameters than when they are called: write into buffers or assign "
                     "them, not into .data, and do not detach what is to be trained"
                 )
+
+
+def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Raise `ValueError` where one more call with the same samples has changed something."""
+    for what in sorted({*before, *after}):
+        if before.get(what) != after.get(what):
+            raise ValueError(
+                f"{what} changes from call to call: {name} and its loss keep state in Python, "
+                "which batching would freeze. Keep state in buffers"
+            )
 
 
 def padding_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
@@ -217,11 +201,11 @@ def _draws(function: NodeFunction, inputs: Tensor, targets: Tensor) -> bool:
         return not torch.equal(before, torch.random.get_rng_state())
 
 
-def _shaken(function: NodeFunction, noise: float) -> Tensor:
+def _shaken(function: NodeFunction, noise: float, seed: int = 0) -> Tensor:
     """Return the module's x, its parameters moved at random: nothing hides behind a zero."""
     x = function.layout.flatten(function.module)
     split = function.layout.size - function.layout.num_buffers
-    directions = torch.randn(split, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    directions = torch.randn(split, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
     x[:split] += noise * directions * (x[:split].abs() + noise)
     return x
 
