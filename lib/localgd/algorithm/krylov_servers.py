@@ -61,7 +61,8 @@ class Anderson(Server):
         ).squeeze(1)
         points = torch.stack(self._points[: used + 1])
         ends = points + moves[: used + 1]
-        return received.mean - gamma @ (ends[:-1] - ends[1:])
+        correction: Tensor = gamma @ (ends[:-1] - ends[1:])
+        return received.mean - correction
 
     def undo(self) -> None:
         """Drop the memory."""

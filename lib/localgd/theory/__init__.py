@@ -10,6 +10,7 @@ from localgd.theory.decay import (
     Progress,
     fit_decay,
 )
+from localgd.theory.fewest_rounds import fewest_rounds, round_map
 from localgd.theory.tradeoff import optimal_steps_linear, optimal_steps_power, total_cost
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "PowerLawIntegral",
     "Progress",
     "contraction_factor",
+    "fewest_rounds",
     "fit_decay",
     "optimal_steps_linear",
     "optimal_steps_power",
+    "round_map",
     "total_cost",
 ]
