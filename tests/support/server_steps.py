@@ -45,7 +45,7 @@ def nesterov(
         else:
             if restart and step @ (new - xs[-1]) < 0:
                 t = 1.0
-            after = t if y is None else (1 + np.sqrt(1 + 4 * t * t)) / 2
+            after = (1 + np.sqrt(1 + 4 * t * t)) / 2
             beta, t = (t - 1) / after, after
         xs.append(new + beta * step)
         y = new

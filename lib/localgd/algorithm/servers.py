@@ -187,17 +187,16 @@ class Nesterov(Server):
     def step(self, received: Received) -> Tensor:
         """Return y_{n+1} + β_n(y_{n+1} − y_n)."""
         before, self._mean = self._mean, received.mean
-        if before is None:
-            return received.mean
-        direction = received.mean - before
+        direction = received.mean - (received.x if before is None else before)
         if self.condition is not None:
             root = math.sqrt(self.condition)
-            return received.mean + (root - 1) / (root + 1) * direction
-        if self.restart and float(direction.dot(received.move)) < 0:
-            self._t = 1.0
-        later = (1 + math.sqrt(1 + 4 * self._t**2)) / 2
-        beta, self._t = (self._t - 1) / later, later
-        return received.mean + beta * direction
+            beta = 0.0 if before is None else (root - 1) / (root + 1)
+        else:
+            if self.restart and before is not None and float(direction.dot(received.move)) < 0:
+                self._t = 1.0
+            later = (1 + math.sqrt(1 + 4 * self._t**2)) / 2
+            beta, self._t = (self._t - 1) / later, later
+        return received.mean + beta * direction if beta else received.mean
 
     def state_dict(self) -> Mapping[str, Any]:
         """Return y_n and t_n."""
