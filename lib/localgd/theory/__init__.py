@@ -11,6 +11,7 @@ from localgd.theory.decay import (
     fit_decay,
 )
 from localgd.theory.fewest_rounds import fewest_rounds, round_map
+from localgd.theory.hard_subspaces import hard_subspaces
 from localgd.theory.tradeoff import optimal_steps_linear, optimal_steps_power, total_cost
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "contraction_factor",
     "fewest_rounds",
     "fit_decay",
+    "hard_subspaces",
     "optimal_steps_linear",
     "optimal_steps_power",
     "round_map",
