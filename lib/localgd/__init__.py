@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from localgd.algorithm.checkpoint import Checkpoint
+    from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
         UntilStationary,
     )
     from localgd.algorithm.run import run
-    from localgd.algorithm.servers import Average, Extrapolated, Received, Relaxed, Server
+    from localgd.algorithm.servers import (
+        Average,
+        Extrapolated,
+        Nesterov,
+        Received,
+        Relaxed,
+        Server,
+    )
     from localgd.algorithm.trace import DivergenceError, Trace
     from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
     from localgd.convex.quasiconvex import SaturatedDistance
@@ -33,14 +41,17 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AffineSubspace": "geometry",
+    "Anderson": "algorithm.krylov_servers",
     "Average": "algorithm.servers",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
+    "ConjugateGradient": "algorithm.krylov_servers",
     "DivergenceError": "algorithm.trace",
     "Extrapolated": "algorithm.servers",
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
+    "Nesterov": "algorithm.servers",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
@@ -61,14 +72,17 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
+    "Anderson",
     "Average",
     "Ball",
     "Checkpoint",
+    "ConjugateGradient",
     "DivergenceError",
     "Extrapolated",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
+    "Nesterov",
     "NetworkProblem",
     "Plan",
     "PowerLoss",
