@@ -7,10 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bookrun.errors import BookError
 from bookrun.files import digest, digest_files
+from bookrun.source import yaml
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Project:
                 for key in ("parts", "chapters", "sections", "entries", "subtrees"):
                     walk(entry.get(key))
 
-        walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+        walk(yaml.read(path, "_toc.yml"))
         repeated = sorted({name for name in found if found.count(name) > 1})
         if repeated:
             raise BookError(f"_toc.yml names {', '.join(repeated)} more than once")

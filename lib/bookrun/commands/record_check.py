@@ -1,22 +1,21 @@
 """``make record-check``: run the beginnings of recorded runs again and compare."""
 
 from bookrun.errors import BookError
-from bookrun.experiments import records
+from bookrun.experiments import figures, records
 from bookrun.experiments.case import training_data
 from bookrun.experiments.comparison import LOSS_TOLERANCE, RESIDUAL_TOLERANCE, replay
-from bookrun.experiments.figures import cases, names
 from bookrun.experiments.records import Record
 from bookrun.project import Project
 from localgd.datasets.download import UnreachableError
 
 
-def check(project: Project, figures: list[str], steps: int) -> list[str]:
-    """Replay the records of these figures, or of all there are; print, and return what is wrong.
+def check(project: Project, names: list[str], steps: int) -> list[str]:
+    """Replay the records of the figures ``names``, or of all there are; print, and return what is wrong.
 
     Raises ``BookError`` for a record that is missing or broken and for data that cannot be had.
     """
     problems: list[str] = []
-    for name in figures or [each for each in names() if project.recorded(each).is_file()]:
+    for name in names or [each for each in figures.names() if project.recorded(each).is_file()]:
         record = records.load(project.recorded(name))
         print(f"{name}, scale {record.scale}. {record.provenance()}")
         problems += [f"{name}: {problem}" for problem in _settings(record)]
@@ -29,7 +28,7 @@ def check(project: Project, figures: list[str], steps: int) -> list[str]:
 
 def _settings(record: Record) -> list[str]:
     """Where the record is not of what the catalogue asks for today."""
-    asked = {case.name: case for case in cases(record.figure, record.scale)}
+    asked = {case.name: case for case in figures.cases(record.figure, record.scale)}
     there = {each.case.name: each.case for each in record.cases}
     return [
         *(f"{name} is not in the record" for name in asked if name not in there),
