@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
+    from localgd.algorithm.fitted import FittedSteps
+    from localgd.algorithm.paths import LocalPaths
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         UntilStationary,
     )
     from localgd.algorithm.run import run
+    from localgd.algorithm.schedule import ScheduledSteps
     from localgd.algorithm.servers import Average, Extrapolated, Received, Relaxed, Server
     from localgd.algorithm.trace import DivergenceError, Trace
     from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
@@ -34,13 +38,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "AffineSubspace": "geometry",
     "Average": "algorithm.servers",
+    "BalancedSteps": "algorithm.adaptive",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
     "DivergenceError": "algorithm.trace",
     "Extrapolated": "algorithm.servers",
+    "FittedSteps": "algorithm.fitted",
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
+    "LocalPaths": "algorithm.paths",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
@@ -50,6 +57,7 @@ _HOMES = {
     "RoundInfo": "algorithm.rules",
     "Rule": "algorithm.rules",
     "SaturatedDistance": "convex",
+    "ScheduledSteps": "algorithm.schedule",
     "Server": "algorithm.servers",
     "SquaredDistance": "convex",
     "ToOptimum": "algorithm.rules",
@@ -62,13 +70,16 @@ __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
     "Average",
+    "BalancedSteps",
     "Ball",
     "Checkpoint",
     "DivergenceError",
     "Extrapolated",
+    "FittedSteps",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
+    "LocalPaths",
     "NetworkProblem",
     "Plan",
     "PowerLoss",
@@ -78,6 +89,7 @@ __all__ = [
     "RoundInfo",
     "Rule",
     "SaturatedDistance",
+    "ScheduledSteps",
     "Server",
     "SquaredDistance",
     "ToOptimum",

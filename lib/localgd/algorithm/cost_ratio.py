@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from localgd.algorithm.paths import LocalPaths
 
@@ -22,11 +22,9 @@ class CostRatio:
     Raises `ValueError` for a number that is not positive and finite, or another text.
     """
 
-    def __init__(self, value: float | Literal["measured"]) -> None:
+    def __init__(self, value: float | str) -> None:
         self.given = value
-        if value != "measured" and not (
-            not isinstance(value, str) and math.isfinite(value) and value > 0
-        ):
+        if value != "measured" and (isinstance(value, str) or not 0 < value < math.inf):
             raise ValueError(f"cost_ratio={value!r} must be positive and finite, or 'measured'")
         self._steps: deque[float] = deque(maxlen=ROUNDS_KEPT)
         self._messages: deque[float] = deque(maxlen=ROUNDS_KEPT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -26,9 +25,7 @@ class FittedSteps(AdaptiveRule):
 
     least_steps = 4
 
-    def __init__(
-        self, cost_ratio: float | Literal["measured"], *, max_steps: int = 10_000
-    ) -> None:
+    def __init__(self, cost_ratio: float | Literal["measured"], *, max_steps: int = 10_000) -> None:
         super().__init__(cost_ratio, max(max_steps, self.least_steps))
 
     def choose(self, paths: LocalPaths, cost_ratio: float) -> int:
@@ -38,7 +35,7 @@ class FittedSteps(AdaptiveRule):
 
         path = np.nan_to_num(paths.grad_norm_sq).mean(0)
         path = path[: int(np.argmin(path > 0)) or len(path)]  # what has underflowed says nothing
-        longer = GROWTH * paths.loss.shape[1]
+        longer: int = GROWTH * paths.loss.shape[1]
         if len(path) < self.least_steps:
             return self.least_steps
         at = np.unique(np.r_[0, np.geomspace(1, len(path) - 1, 200).round().astype(int)])
@@ -47,12 +44,12 @@ class FittedSteps(AdaptiveRule):
         except ValueError:  # no decay
             return longer
         if isinstance(law, Geometric):
-            best = optimal_steps_linear(law.beta, cost_ratio)
+            best = float(optimal_steps_linear(law.beta, cost_ratio))
         elif law.beta > 1:
-            best = optimal_steps_power(law.a, law.beta, cost_ratio)
+            best = float(optimal_steps_power(law.a, law.beta, cost_ratio))
         else:
             return longer
-        return longer if not math.isfinite(best) else max(1, round(min(best, longer)))
+        return max(1, round(min(best, longer)))
 
     def __repr__(self) -> str:
         return f"FittedSteps({self.ratio.given!r}, max_steps={self.max_steps})"

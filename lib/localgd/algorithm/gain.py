@@ -66,7 +66,7 @@ def excess_loss(paths: LocalPaths, optimum: ArrayLike) -> FloatArray:
             f"the loss {paths.loss[node, step]:.6g} of node {node} after {step} local steps is "
             f"below optimum={least[node]:.6g}: give the least value of f_i, or None if unknown"
         )
-    return np.maximum(excess, 0.0)
+    return np.asarray(np.maximum(excess, 0.0))
 
 
 def steps_of_least_cost(gains: FloatArray, cost_ratio: float) -> int:

@@ -73,7 +73,7 @@ class Walk:
         """
         if len(at.rows) < len(at.x):
             return self._without_the_done(at, pause)
-        if self.evaluator.captures:
+        if self.evaluator.captures and self.bound.capturable:
             return self._in_blocks(at, pause)
         return self._evenly(at, pause) if self.even else self._unevenly(at, pause)
 

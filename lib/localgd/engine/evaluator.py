@@ -47,6 +47,9 @@ MEMORY_SHARE = 0.5
 class Bound:
     """A chunk with its evaluation: functions of x, shape (c, d), alone."""
 
+    #: Whether blocks of its local steps may be captured in a CUDA graph.
+    capturable = True
+
     def __init__(self, evaluator: Evaluator, chunk: Chunk, program: Program | None) -> None:
         self.chunk, self.flops = chunk, program.flops if program else 0
         self._evaluator = evaluator
