@@ -9,7 +9,6 @@ from typing import Any
 
 from bookrun.errors import BookError
 from bookrun.files import digest, digest_files
-from bookrun.source import yaml
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Project:
     @cached_property
     def toc(self) -> list[str]:
         """The chapters that ``_toc.yml`` names, in order, the root first."""
+        import yaml  # a figure is recorded without it
+
         path = self.root / "_toc.yml"
         if not path.is_file():
             raise BookError(f"{path} is missing: it names the chapters")

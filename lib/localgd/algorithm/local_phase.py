@@ -71,20 +71,26 @@ def local_phase(
                 f"{type(problem).__name__} has no projection"
             )
         return LocalPhase(project(start), np.full(m, np.inf), None)
-    limits = torch.tensor(plan.max_steps, device=x.device)
-    closed = leap is not None and plan.grad_tol is None and plan.max_steps.max() > 1
-    if leap is not None and closed and (record is None or trail is not None):
+    counts = plan.max_steps
+    closed = plan.grad_tol is None and counts.max() > 1 and (record is None or trail is not None)
+    if leap is not None and closed:
+        limits = torch.tensor(counts, device=x.device)
         path = None
         if record is not None and trail is not None:
-            path = Path(*trail(start, int(plan.max_steps.max()))).cut(limits)
-        return LocalPhase(leap(start, limits), plan.max_steps.astype(float), None, path)
+            path = Path(*trail(start, int(counts.max()))).cut(limits)
+        return LocalPhase(leap(start, limits), counts.astype(float), None, path)
     recorded = None if record is None else PathRecord(record, problem.num_buffers)
     ends = within.ends if within else _nowhere(start)
     for number in range(within.chunk if within else 0, len(bound)):
-        chunk = bound[number].chunk
-        nodes = chunk.nodes.to(x.device)
-        seen = bound[number] if recorded is None else recorded.watch(bound[number])
-        walk = Walk(evaluator, seen, etas[nodes], limits[nodes], plan.grad_tol, problem.num_buffers)
+        nodes = bound[number].rows
+        walk = Walk(
+            evaluator,
+            bound[number] if recorded is None else recorded.watch(bound[number]),
+            etas[nodes],
+            counts[bound[number].nodes],
+            plan.grad_tol,
+            problem.num_buffers,
+        )
         if within and within.chunk == number and within.where:
             at = within.where()
         else:
@@ -93,9 +99,11 @@ def local_phase(
         ends = _put(ends, nodes, at) if len(bound) > 1 else at
         if number + 1 < len(bound) and not recorded:
             pause(Within(ends, number + 1, None))
-    met = None if plan.grad_tol is None else (~ends.above).cpu().numpy()
     path = None if recorded is None else recorded.path().cut(ends.steps)
-    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), met, path)
+    if plan.grad_tol is None:  # known without asking a GPU
+        return LocalPhase(ends.x, counts.astype(float), None, path)
+    steps, met = ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy()
+    return LocalPhase(ends.x, steps, met, path)
 
 
 def _ignore(where: Where) -> None:

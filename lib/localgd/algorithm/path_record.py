@@ -43,7 +43,7 @@ class PathRecord:
     def watch(self, bound: Bound) -> Bound:
         """Return `bound` for the local steps of this round, whose evaluations are recorded."""
         watched = _Watched(bound, self.num_buffers)
-        self._chunks.append((bound.chunk.nodes, watched.losses, watched.squares))
+        self._chunks.append((bound.rows, watched.losses, watched.squares))
         return watched
 
     def path(self) -> Path:
@@ -55,29 +55,28 @@ class PathRecord:
         for nodes, *columns in self._chunks:
             for row, column in zip(rows, columns, strict=True):
                 if column:
-                    row[nodes.to(row.device), 1 : 1 + len(column)] = torch.stack(column, 1)
+                    row[nodes, 1 : 1 + len(column)] = torch.stack(column, 1)
         return Path(*rows)
 
 
 class _Watched(Bound):
     """A bound chunk that keeps the losses and the squared gradient norms of its steps.
 
-    It goes on with all of its nodes to the end, and is not captured in a CUDA graph, whose
-    blocks hand out where they end and nothing on the way.
+    It goes on with all of its nodes to the end.  On a GPU its evaluations are captured one by
+    one, not in blocks, which hand out where they end and nothing on the way.
     """
-
-    capturable = False
 
     def __init__(self, bound: Bound, num_buffers: int) -> None:
         vars(self).update(vars(bound))
-        self.chunk = bound.chunk._replace(tensors=())
+        self.chunk, self.captures = bound.chunk._replace(tensors=()), None
+        self._bound = bound
         self.losses: list[Tensor] = []
         self.squares: list[Tensor] = []
         self._num_buffers = num_buffers
 
     def gradients(self, x: Tensor) -> Tensor:
         """∇f_i(x_i), shape (c, d)."""
-        losses, gradients = self.evaluate(x)
+        losses, gradients = self._bound.evaluate(x)
         self.losses.append(losses)
         self.squares.append(square_norms(gradients, self._num_buffers))
         return gradients

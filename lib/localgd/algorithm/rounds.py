@@ -270,19 +270,18 @@ class Rounds:
         else:
             losses, gradients = x.new_empty(m), x.new_empty(m, len(x))
             for bound in self.bound:
-                nodes = bound.chunk.nodes
+                nodes = bound.rows
                 losses[nodes], gradients[nodes] = bound.evaluate(x.expand(len(nodes), -1))
         carried = self.problem.num_buffers
         norms = square_norms(gradients, carried)
-        if not bool(torch.isfinite(losses + norms).all()):
+        mean = self.communication.average
+        common = torch.stack([mean(losses), square_norms(mean(gradients)[None], carried)[0]])
+        # All numbers in one transfer: each would wait for a GPU.
+        numbers = torch.cat([common, norms, losses + norms]).cpu().numpy().astype(np.float64)
+        if not np.isfinite(numbers[2 + m :]).all():
             raise self._divergence(losses + norms, ends)
-        return View(
-            gradients,
-            Start(losses, norms),
-            float(self.communication.average(losses)),
-            float(square_norms(self.communication.average(gradients)[None], carried)),
-            norms.cpu().numpy().astype(np.float64),
-        )
+        known = Start(losses, norms)
+        return View(gradients, known, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
 
     def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
         """The error that names the node to blame for `values` at the average of `ends`.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from localgd import __version__
 from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, keeper
@@ -21,7 +21,7 @@ from localgd.algorithm.servers import Average, Server
 from localgd.algorithm.settings import Settings, check
 from localgd.algorithm.trace import Recorder, Trace
 from localgd.engine.backend import deterministic, memory_errors
-from localgd.engine.evaluator import Engine, Evaluator, divide
+from localgd.engine.evaluator import Engine, Evaluator, Form, divide
 from localgd.fingerprint import plain
 from localgd.problem import Chunk, Problem
 
@@ -117,9 +117,9 @@ def run(
 def _loop(settings: Settings, measure: Measure | None) -> Rounds:
     """Return the rounds that `settings` ask for, before the first."""
     problem = settings.problem
-    evaluator = Evaluator(settings.engine, problem, settings.device)
-    chunks = divide(problem, settings.device, settings.chunk_size)
-    recorder = Recorder(problem.num_nodes, _provenance(settings, chunks))
+    chunks, form = divide(problem, settings.device, settings.chunk_size)
+    evaluator = Evaluator(settings.engine, problem, settings.device, form)
+    recorder = Recorder(problem.num_nodes, _provenance(settings, chunks, form))
     return Rounds(
         problem,
         settings.rule,
@@ -155,7 +155,7 @@ def _rounds(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
         )
     loop.begin()
     keeper.start()
-    with tqdm(total=settings.rounds, initial=loop.done, unit="round", disable=not progress) as bar:
+    with _bar(settings.rounds, loop.done, progress) as advance:
         while True:
             if loop.should_stop(settings.stop):
                 return "stop"
@@ -165,10 +165,24 @@ def _rounds(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
                 return "rounds"
             loop.round(settings.rounds - loop.done, keeper.when_due)
             keeper.after_round()
-            bar.update()
+            advance()
 
 
-def _provenance(settings: Settings, chunks: Sequence[Chunk]) -> dict[str, Any]:
+@contextmanager
+def _bar(total: int, initial: int, shown: bool) -> Iterator[Callable[[], object]]:
+    """Show a bar of rounds, where it is asked for; yield what moves it on."""
+    if not shown:
+        yield lambda: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install tqdm") from error
+    with tqdm(total=total, initial=initial, unit="round") as bar:
+        yield bar.update
+
+
+def _provenance(settings: Settings, chunks: Sequence[Chunk], form: Form) -> dict[str, Any]:
     """Return what is needed to tell this run from another."""
     kind = settings.device.type
     hardware = torch.cuda.get_device_name(settings.device) if kind == "cuda" else platform.machine()
@@ -176,7 +190,7 @@ def _provenance(settings: Settings, chunks: Sequence[Chunk]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "problem": plain(settings.problem.provenance()),
         "settings": settings.course()
-        | {"chunks": [len(chunk.nodes) for chunk in chunks]}
+        | {"chunks": [len(chunk.nodes) for chunk in chunks], "convolutions": form}
         | settings.limits(),
         "device": f"{kind} ({hardware})",
         "threads": torch.get_num_threads(),

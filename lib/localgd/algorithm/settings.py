@@ -120,10 +120,14 @@ def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
     Raises `ValueError` where a GPU is asked for and there is none.
     """
     if device == "auto":
-        return torch.device("cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu")
+        device = "cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
+    if chosen.type != "cuda":
+        return chosen
+    if not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, and PyTorch sees none")
+    if chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
     return chosen
 
 

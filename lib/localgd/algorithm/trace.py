@@ -9,13 +9,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from localgd.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _COLUMNS = (
     "round",
@@ -58,7 +60,14 @@ class Trace:
         return len(self.round)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a round, the nodes' step counts in columns `local_steps_0`, …"""
+        """Return one row a round, the nodes' step counts in columns `local_steps_0`, …
+
+        Raises `ImportError` where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("Trace.to_frame needs pandas: pip install pandas") from error
         columns: dict[str, Any] = {
             "round": self.round,
             "loss": self.loss,
