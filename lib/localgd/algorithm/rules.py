@@ -46,14 +46,14 @@ class Rule(ABC):
     """How many local steps every node takes; see `plan`.
 
     A rule whose plans depend on more than `RoundInfo` keeps that in its state: for a run with
-    a checkpoint it overrides `state_dict` and `load_state_dict`.
+    a checkpoint it overrides `state_dict` and `load_state_dict`, and `run` works on a copy.
     """
 
     #: Whether the same x_n always gets the same plan, whatever the round.  Then a round in
     #: which no node moves is the last one.
     constant = False
     #: Whether `observe` is to be told each round's paths.  Local steps then also compute their
-    #: losses; `run` works on a copy of the rule.
+    #: losses.
     wants_paths = False
 
     @abstractmethod

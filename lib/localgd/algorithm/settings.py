@@ -99,7 +99,7 @@ def check(
     return Settings(
         problem=problem,
         x0=_start(problem, x0, seed, target),
-        rule=copy.deepcopy(rule) if rule.wants_paths else rule,
+        rule=rule if type(rule).state_dict is Rule.state_dict else copy.deepcopy(rule),
         server=copy.deepcopy(server),
         etas=etas,
         leap=_leap(problem, etas, engine),
