@@ -64,10 +64,11 @@ test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [
 test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]
 	@$(PYTHON) -m pytest tests/browser $(ARGS)
 
-check: $(STAMP) ## format, lint, types
+check: $(STAMP) ## format, lint, types, and which room may import which
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
 
 claims: $(STAMP) ## print the claims ledger with its computed verdicts
 	@$(PYTHON) -m bookrun claims --profile $(PROFILE)
@@ -119,6 +120,6 @@ lock: ## bring requirements.lock up to the names in pyproject.toml [UPGRADE=1: n
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
 	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check \
 	  $(if $(UPGRADE),,-c requirements.lock) '.[book,dev]'
-	@build/lock/bin/python -m pip freeze --all | PYTHONPATH=lib $(PYTHON) -m bookrun.lock > requirements.lock.new
+	@build/lock/bin/python -m pip freeze --all | PYTHONPATH=lib $(PYTHON) -m bookrun.commands.lock > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 	@rm -rf build/lock

@@ -13,7 +13,7 @@ from bench.contenders import CROSS_ENTROPY, network_contenders, ours
 from bench.profile import shares
 from bench.timing import ratio, take_turns
 from localgd import FixedSteps, LeastSquares, NetworkProblem, ToOptimum, UntilStationary, datasets
-from localgd.engine import Engine
+from localgd.engine.evaluator import Engine
 from localgd.networks import LeNet, SoftmaxLayer, seeded
 
 #: Floating-point operations of one LeNet step on 10 × 100 images, forward and backward.

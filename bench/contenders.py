@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from localgd import NetworkProblem, Problem, Rule
-from localgd.engine import Engine, Evaluator, divide
-from localgd.rounds import Rounds
-from localgd.rules import as_rule
-from localgd.trace import Recorder
+from localgd.algorithm.rounds import Rounds
+from localgd.algorithm.rules import as_rule
+from localgd.algorithm.trace import Recorder
+from localgd.engine.evaluator import Engine, Evaluator, divide
 
 Work = Callable[[], object]
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")

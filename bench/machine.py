@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from bookrun.machine import commit, processor
+from bookrun.experiments.machine import commit, processor
 from localgd import __version__
 
 

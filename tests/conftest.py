@@ -10,7 +10,7 @@ _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _workers > 1:
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
 
-pytest_plugins = ["bookrun.pytest_plugin"]
+pytest_plugins = ["bookrun.ledger.pytest_plugin"]
 
 settings.register_profile(
     "book",

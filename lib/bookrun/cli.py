@@ -9,22 +9,26 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from . import build, claims, lab, ledger, outcomes, preview
-from .browser import ADVICE, chromium
-from .chapters import QUICK, check_profile, load_all
-from .errors import BookError
-from .files import build_lock
-from .freshness import reasons, record_for
-from .matching import mismatches
-from .parameters import assignments
-from .project import Project
+from bookrun.commands import book, lab
+from bookrun.commands.chapter import chapter as run_chapter
+from bookrun.commands.chromium import ADVICE, chromium
+from bookrun.errors import BookError
+from bookrun.execution.freshness import reasons, record_for
+from bookrun.execution.kernel import settle_environment
+from bookrun.files import build_lock
+from bookrun.ledger import claims, summary, test_results
+from bookrun.ledger.consistency import mismatches
+from bookrun.ledger.evidence import gather
+from bookrun.project import Project
+from bookrun.source.chapters import QUICK, check_profile, load_all
+from bookrun.source.parameters import assignments
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; what the user got wrong is a sentence on stderr and status 1."""
     options = _parser().parse_args(arguments)
     project = Project(Path.cwd())
-    build.settle_environment()
+    settle_environment()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status: int = options.command(project, options)
@@ -45,12 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bookrun", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, function: object, summary: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=summary, description=summary)
+    def command(name: str, function: object, meaning: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=meaning, description=meaning)
         added.set_defaults(command=function)
         return added
 
-    for name, function, summary in (
+    for name, function, meaning in (
         ("build", _build, "execute what is stale and build the site"),
         ("chapter", _chapter, "execute one chapter and render its page"),
         ("status", _status, "say for each chapter whether it is fresh, and if not, why"),
@@ -58,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         ("pdf", _pdf, "bring the site up to date and print it as one PDF"),
         ("serve", _serve, "serve the site on this machine and rebuild it on every save"),
     ):
-        added = command(name, function, summary)
+        added = command(name, function, meaning)
         added.add_argument("--profile", default=QUICK, help="quick (default) or paper")
         if name in ("build", "serve", "pdf"):
             added.add_argument("--jobs", type=_jobs, help="how many chapters at once")
@@ -99,7 +103,7 @@ def _jobs(text: str) -> int:
 
 def _build(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
-    print(build.book(project, options.profile, options.jobs))
+    print(book.book(project, options.profile, options.jobs))
     return 0
 
 
@@ -108,8 +112,8 @@ def _pdf(project: Project, options: argparse.Namespace) -> int:
     found = chromium()
     if found is None:
         raise BookError(f"the PDF is printed by Chromium, and {ADVICE}")
-    build.book(project, options.profile, options.jobs)
-    from . import pdf  # imports an HTML parser: only where it is needed
+    book.book(project, options.profile, options.jobs)
+    from bookrun.commands import pdf  # imports an HTML parser: only where it is needed
 
     print(pdf.write(project, found))
     return 0
@@ -118,13 +122,13 @@ def _pdf(project: Project, options: argparse.Namespace) -> int:
 def _chapter(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
     given = assignments(shlex.split(options.params))
-    print(preview.chapter(project, options.name, options.profile, given))
+    print(run_chapter(project, options.name, options.profile, given))
     return 0
 
 
 def _sweep(project: Project, options: argparse.Namespace) -> int:
     """Status 1 when a point failed: the others have run all the same."""
-    from . import sweeps  # what it needs is heavy, and only it needs it
+    from bookrun import sweeps  # what it needs is heavy, and only it needs it
 
     path = Path(options.grid)
     if options.dry_run:
@@ -154,7 +158,7 @@ def _status(project: Project, options: argparse.Namespace) -> int:
             record = record_for(project, chapter, options.profile, values)
             state = "; ".join(reasons(project, record)) or "fresh"
         print(f"{chapter.name:{width}}  {state}")
-    print(f"{'claim tests':{width}}  {outcomes.stale(project) or 'fresh'}")
+    print(f"{'claim tests':{width}}  {test_results.stale(project) or 'fresh'}")
     return 0
 
 
@@ -163,8 +167,8 @@ def _claims(project: Project, options: argparse.Namespace) -> int:
     names = [chapter.name for chapter in load_all(project) if chapter.code]
     notebooks = {name: project.executed(options.profile, name) for name in names}
     rows = claims.load(project)
-    evidence = build.gather(project, notebooks)
-    print(ledger.printed(ledger.summary(rows, evidence)))
+    evidence = gather(project, notebooks)
+    print(summary.printed(summary.summary(rows, evidence)))
     problems = mismatches(rows, evidence, project.shown(project.claims))
     if problems:
         raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))
@@ -190,9 +194,9 @@ def _fetch(project: Project, _options: argparse.Namespace) -> int:
 
 
 def _record(project: Project, options: argparse.Namespace) -> int:
-    from . import recording  # brings PyTorch
+    from bookrun.commands import record  # brings PyTorch
 
-    path = recording.record(
+    path = record.record(
         project, options.figure, options.scale, engine=options.engine, again=options.again
     )
     print(project.shown(path))
@@ -200,9 +204,9 @@ def _record(project: Project, options: argparse.Namespace) -> int:
 
 
 def _record_check(project: Project, options: argparse.Namespace) -> int:
-    from . import replay  # brings PyTorch
+    from bookrun.commands import record_check  # brings PyTorch
 
-    problems = replay.check(project, options.figures, options.steps)
+    problems = record_check.check(project, options.figures, options.steps)
     if problems:
         raise BookError("\n".join(["", "records that do not hold:", *problems]))
     return 0
@@ -217,7 +221,7 @@ def _clean(project: Project, _options: argparse.Namespace) -> int:
 
 def _serve(project: Project, options: argparse.Namespace) -> int:
     check_profile(options.profile)
-    from .serve import serve  # imports a server: only where it is needed
+    from bookrun.commands.serve import serve  # imports a server: only where it is needed
 
     asyncio.run(serve(project, options.profile, options.jobs, options.port))
     return 0

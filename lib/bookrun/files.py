@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bookrun.errors import BookError
 from localgd.files import write_atomically
-
-from .errors import BookError
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from .errors import BookError
-from .files import digest, digest_files
+from bookrun.errors import BookError
+from bookrun.files import digest, digest_files
 
 
 @dataclass(frozen=True)

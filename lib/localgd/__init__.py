@@ -12,36 +12,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from localgd.checkpoint import Checkpoint
-    from localgd.convex import LeastSquares, PowerLoss, SquaredDistance
+    from localgd.algorithm.checkpoint import Checkpoint
+    from localgd.algorithm.rules import (
+        FixedSteps,
+        Plan,
+        RoundInfo,
+        Rule,
+        ToOptimum,
+        UntilStationary,
+    )
+    from localgd.algorithm.run import run
+    from localgd.algorithm.trace import DivergenceError, Trace
+    from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
+    from localgd.convex.quasiconvex import SaturatedDistance
     from localgd.geometry import AffineSubspace, Ball, HalfSpace
-    from localgd.loop import run
-    from localgd.network_problem import NetworkProblem
+    from localgd.networks.problem import NetworkProblem
     from localgd.problem import Problem
-    from localgd.quasiconvex import SaturatedDistance
-    from localgd.rules import FixedSteps, Plan, RoundInfo, Rule, ToOptimum, UntilStationary
-    from localgd.trace import DivergenceError, Trace
 
 _HOMES = {
     "AffineSubspace": "geometry",
     "Ball": "geometry",
-    "Checkpoint": "checkpoint",
-    "DivergenceError": "trace",
-    "FixedSteps": "rules",
+    "Checkpoint": "algorithm.checkpoint",
+    "DivergenceError": "algorithm.trace",
+    "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
-    "NetworkProblem": "network_problem",
-    "Plan": "rules",
+    "NetworkProblem": "networks",
+    "Plan": "algorithm.rules",
     "PowerLoss": "convex",
     "Problem": "problem",
-    "RoundInfo": "rules",
-    "Rule": "rules",
-    "SaturatedDistance": "quasiconvex",
+    "RoundInfo": "algorithm.rules",
+    "Rule": "algorithm.rules",
+    "SaturatedDistance": "convex",
     "SquaredDistance": "convex",
-    "ToOptimum": "rules",
-    "Trace": "trace",
-    "UntilStationary": "rules",
-    "run": "loop",
+    "ToOptimum": "algorithm.rules",
+    "Trace": "algorithm.trace",
+    "UntilStationary": "algorithm.rules",
+    "run": "algorithm.run",
 }
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from draws import decades, decay_factors
-from localgd.tradeoff import optimal_steps_linear, optimal_steps_power
+from localgd.theory import optimal_steps_linear, optimal_steps_power
 
 BOOK = Path(__file__).parents[2] / "book"
 SCRIPT = BOOK / "assets" / "explorer.js"

@@ -14,8 +14,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 import trial
-from bookrun.build import kernel_environment
-from bookrun.freshness import RECORD
+from bookrun.execution.kernel import kernel_environment
+from bookrun.outputs import RECORD
 from bookrun.project import Project
 
 CLAIMS = """\

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 import reading
-from bookrun.browser import ADVICE, chromium
+from bookrun.commands.chromium import ADVICE, chromium
 
 #: The accessibility checker, fetched from npm and kept in pytest's cache: the one place with its
 #: version.

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import servers
 import trial
-from bookrun.chapters import Chapter
+from bookrun.source.chapters import Chapter
 from reading import PATIENCE_MS, SITE
 from servers import Lab
 

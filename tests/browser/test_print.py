@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from bookrun.browser import ADVICE, chromium
+from bookrun.commands.chromium import ADVICE, chromium
 from reading import CHAPTERS, PROJECT
 
 #: In a process of its own: this one's Playwright is already at work for other tests.

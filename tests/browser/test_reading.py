@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import reading
-from localgd.tradeoff import optimal_steps_linear, optimal_steps_power
+from localgd.theory import optimal_steps_linear, optimal_steps_power
 from reading import CHAPTERS, WIDTHS, Reader, go, settle
 
 everywhere = pytest.mark.parametrize("width", WIDTHS)

@@ -4,14 +4,14 @@ import pooch
 import pytest
 import requests
 
-from localgd import fetch
+from localgd.datasets import download
 
 
 @pytest.fixture
 def nowhere(tmp_path, monkeypatch):
     """No data directory, an empty cache, no network; returns the cache directory."""
     monkeypatch.delenv("LOCALGD_DATA", raising=False)
-    monkeypatch.setattr(fetch, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(download, "cache_dir", lambda: tmp_path / "cache")
 
     def unreachable(self, url, output_file, pooch, check_only=False):
         raise requests.ConnectionError("no route to host")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bookrun.claims import Row
-from bookrun.evidence import Evidence
-from bookrun.ledger import summary
+from bookrun.ledger.claims import Row
+from bookrun.ledger.evidence import Evidence
+from bookrun.ledger.summary import summary
 
 
 def evidence(kind: str = "numeric", outcome: str = "passed", **more: object) -> Evidence:

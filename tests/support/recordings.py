@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bookrun import catalogue, experiments
-from bookrun.experiments import Case
+from bookrun.experiments import case, figures
+from bookrun.experiments.case import Case
 from bookrun.project import Project
 from localgd.datasets import Dataset, Source
-from localgd.fetch import UnreachableError
+from localgd.datasets.download import UnreachableError
 
 SHA = {"images": "ab" * 32}
 TINY = Case("lenet", samples=8, nodes=2, step_size=0.1, rounds=3, local_steps=2)
@@ -41,7 +41,7 @@ def _arrays(split: str, first: int) -> tuple[Any, Any]:
 
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in which "tiny" is a figure of two cases."""
-    monkeypatch.setitem(experiments._DATA, "lenet", images)
-    monkeypatch.setattr(catalogue, "cases", lambda figure, scale: list(CASES))
-    monkeypatch.setattr(catalogue, "names", lambda: ["tiny"])
+    monkeypatch.setitem(case._DATA, "lenet", images)
+    monkeypatch.setattr(figures, "cases", lambda figure, scale: list(CASES))
+    monkeypatch.setattr(figures, "names", lambda: ["tiny"])
     return Project(tmp_path)

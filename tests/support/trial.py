@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from bookrun.chapters import Chapter
 from bookrun.project import Project
+from bookrun.source.chapters import Chapter
 
 ROOT = Path(__file__).resolve().parents[2]
 

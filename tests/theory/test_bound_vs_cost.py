@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from draws import decades, decay_factors
 from localgd import LeastSquares, run
-from localgd.geometry import contraction_factor, sigma_min
-from localgd.tradeoff import ExactRate, optimal_steps_linear, total_cost
+from localgd.geometry import sigma_min
+from localgd.theory import ExactRate, contraction_factor, optimal_steps_linear, total_cost
 from rounds import smallest_angle_eigenvalue
 from strategies import federations
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from localgd import LeastSquares, datasets, run
-from localgd.geometry import contraction_factor, sigma_min
+from localgd.geometry import sigma_min
+from localgd.theory import contraction_factor
 
 #: Above the rounding of the file's six digits (7e-5), far below every other singular value.
 RANK_TOL = 1e-3

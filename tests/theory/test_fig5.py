@@ -12,7 +12,7 @@ import pytest
 
 from localgd import LeastSquares, PowerLoss, ToOptimum, UntilStationary, datasets, run
 from localgd.geometry import sigma_min
-from localgd.tradeoff import Geometric, PowerLaw, fit_decay
+from localgd.theory import Geometric, PowerLaw, fit_decay
 
 SOURCES = ["stand-in"]
 if datasets.fingerprint("colon-cancer") != "stand-in":

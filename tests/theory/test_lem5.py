@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from localgd import AffineSubspace, run
-from localgd.quasiconvex import SaturatedDistance
+from localgd.convex import SaturatedDistance
 from quasi import inflection, plateau, saturated_descent, saturated_slope
 from rounds import squared_norm
 from strategies import AFFINE, federations

@@ -17,7 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from localgd import LeastSquares, ToOptimum, run
-from localgd.geometry import contraction_factor
+from localgd.theory import contraction_factor
 from rounds import smallest_angle_eigenvalue
 from smooth import INFINITY
 from strategies import AFFINE, Choices, federations

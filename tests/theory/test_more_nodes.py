@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from localgd import LeastSquares, ToOptimum, run
-from localgd.geometry import contraction_factor, sigma_min
+from localgd.geometry import sigma_min
 from localgd.geometry.sets import AffineSubspace
+from localgd.theory import contraction_factor
 
 ROUNDING = 1e-9
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import separation
 from localgd import AffineSubspace, SquaredDistance, ToOptimum, run
-from localgd.geometry import contraction_factor, sigma_min
+from localgd.geometry import sigma_min
+from localgd.theory import contraction_factor
 from rounds import (
     inverse_condition,
     inverse_condition_by_growth,

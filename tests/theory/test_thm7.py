@@ -14,8 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from localgd import AffineSubspace, ToOptimum, run
+from localgd.convex import SaturatedDistance
 from localgd.geometry import separation_constant, sigma_min
-from localgd.quasiconvex import SaturatedDistance
 from quasi import inflection, saturated_descent
 from rounds import (
     iterates,

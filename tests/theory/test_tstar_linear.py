@@ -15,7 +15,7 @@ import sympy as sp
 from scipy.special import lambertw
 
 from draws import decades, decay_factors
-from localgd.tradeoff import optimal_steps_linear
+from localgd.theory import optimal_steps_linear
 
 CASES = 2000
 u, b, r, T = sp.symbols("u b r T", positive=True)

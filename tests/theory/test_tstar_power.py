@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.special import zeta
 
 from draws import decades
-from localgd.tradeoff import PowerLaw, PowerLawIntegral, optimal_steps_power, total_cost
+from localgd.theory import PowerLaw, PowerLawIntegral, optimal_steps_power, total_cost
 
 a, r, T, y = sp.symbols("a r T y", positive=True)
 beta = 1 + sp.symbols("gamma", positive=True)

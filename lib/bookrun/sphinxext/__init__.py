@@ -7,12 +7,12 @@
 ``{verdict-counts}`all` ``     how many rows have each verdict (``badges``: as badges; ``proved``:
                                how many have this one)
 ``{ledger}``                   the table of all rows, where the badges lead
-``{claims-graph}``             which statement rests on which
 ``{errata}``                   the corrections, each with its counterexample
 ``{headlines}``                those that matter most, a sentence or two each
 =============================  ====================================================================
 
-Above each chapter's title stands where else it can be had (:mod:`bookrun.sphinxext.take`).
+Above each chapter's title stands where else it can be had
+(:mod:`bookrun.sphinxext.notebook_links`).
 
 The verdicts are filled in from ``ledger.json`` in the source directory when pages are written,
 so a new verdict needs no new reading of the chapters.
@@ -28,13 +28,12 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx_proof.nodes import proof_node
 
-from ..files import digest, digest_files
-from . import badges, errata, graph, mend, table, take
-from .places import Links, forget, ledger, position, shown_on
+from bookrun.files import digest, digest_files
+from bookrun.sphinxext import badges, errata, notebook_links, theme_fixes, verdict_table
+from bookrun.sphinxext.references import Links, forget, ledger, position, shown_on
 
 _PARTS = (
-    (table.LedgerTable, table.render),
-    (graph.ClaimsGraph, graph.render),
+    (verdict_table.LedgerTable, verdict_table.render),
     (errata.Errata, errata.render),
     (errata.Headlines, errata.render_headlines),
 )
@@ -47,7 +46,7 @@ def _note_what_all_pages_show(app: Sphinx, config: Any) -> None:
 
     Sphinx itself looks at the pages alone, and would leave an old style sheet where it is.
     """
-    config.exclude_patterns.append(f"{take.FOLDER}/*")
+    config.exclude_patterns.append(f"{notebook_links.FOLDER}/*")
     config.bookrun_verdicts = digest(json.dumps(ledger(app), sort_keys=True))
     static = Path(app.srcdir) / "_static"
     config.bookrun_style = digest_files(static, filter(Path.is_file, static.rglob("*")))
@@ -107,17 +106,18 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("verdict", badges.VerdictRole())
     app.add_role("badge", badges.BadgeRole())
     app.add_role("verdict-counts", badges.CountsRole())
-    app.add_directive("ledger", table.LedgerDirective)
-    app.add_directive("claims-graph", graph.ClaimsGraphDirective)
+    app.add_directive("ledger", verdict_table.LedgerDirective)
     app.add_directive("errata", errata.ErrataDirective)
     app.add_directive("headlines", errata.HeadlinesDirective)
-    app.add_js_file(None, body=mend.QUOTE_NOT_FROM_DISK, priority=300)  # after the options' own
+    app.add_js_file(
+        None, body=theme_fixes.QUOTE_NOT_FROM_DISK, priority=300
+    )  # after the options' own
     app.connect("config-inited", _note_what_all_pages_show)
-    app.connect("config-inited", mend.use_templates, priority=900)  # after the theme's
+    app.connect("config-inited", theme_fixes.use_templates, priority=900)  # after the theme's
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)
-    app.connect("html-page-context", mend.page)
-    app.connect("html-page-context", take.add_line)
-    app.connect("build-finished", take.write_notebooks)
+    app.connect("html-page-context", theme_fixes.page)
+    app.connect("html-page-context", notebook_links.add_line)
+    app.connect("build-finished", notebook_links.write_notebooks)
     return {"version": "2", "parallel_read_safe": False, "parallel_write_safe": True}

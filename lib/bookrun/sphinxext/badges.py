@@ -7,8 +7,8 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from ..verdicts import UNCHECKED, VERDICTS
-from .places import Links, note
+from bookrun.ledger.verdicts import UNCHECKED, VERDICTS
+from bookrun.sphinxext.references import Links, note
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from ..markup import inline
-from .badges import badge, command
-from .places import Links, link, note
+from bookrun.display.markup import inline
+from bookrun.sphinxext.badges import badge, command
+from bookrun.sphinxext.references import Links, link, note
 
 _PARTS = {
     "printed": "Printed",

@@ -5,7 +5,7 @@ found, ``cluster`` and ``task`` run the points with Dask, ``results`` makes the 
 ``panels`` the page.
 """
 
-from .results import Results
-from .run import planned, sweep
+from bookrun.sweeps.results import Results
+from bookrun.sweeps.run import planned, sweep
 
 __all__ = ["Results", "planned", "sweep"]

@@ -8,9 +8,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BookError
-from .points import FAILED, Found
-from .task import TOPIC, Assignment, Delivery, code_digest, run_point
+from bookrun.errors import BookError
+from bookrun.sweeps.points import FAILED, Found
+from bookrun.sweeps.task import TOPIC, Assignment, Delivery, code_digest, run_point
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -27,13 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from ..chapters import Chapter, pick
-from ..errors import BookError
-from ..parameters import Parameter, overrides
-from ..project import Project
-from . import yaml12
+from bookrun.errors import BookError
+from bookrun.project import Project
+from bookrun.source import yaml
+from bookrun.source.chapters import Chapter, pick
+from bookrun.source.parameters import Parameter, overrides
 
 #: More points than this are a slip of the pen rather than a plan.
 MOST_POINTS = 10_000
@@ -111,7 +110,7 @@ def load(project: Project, path: Path) -> Grid:
 
 def _document(path: Path, where: str) -> Mapping[str, Any]:
     try:
-        found = yaml12.load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BookError(f"GRID={where} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:

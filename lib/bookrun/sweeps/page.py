@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomic
-from ..markup import number
-from ..project import Project
-from .panels import Panel, panels
-from .points import FAILED, OK, OUTSIDE
-from .results import Results
+from bookrun.display.markup import number
+from bookrun.files import write_atomic
+from bookrun.project import Project
+from bookrun.sweeps.plots import Panel, panels
+from bookrun.sweeps.points import FAILED, OK, OUTSIDE
+from bookrun.sweeps.results import Results
 
 _HERE = Path(__file__).parent
 _MARKS = {OK: "✓", OUTSIDE: "○", FAILED: "✗"}

@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..errors import BookError
-from ..evidence import CHECK, NUMBER, TRACE, outputs
-from ..files import digest, write_atomic
-from ..freshness import Record, record_for
-from ..project import Project
-from .grid import Grid
+from bookrun.errors import BookError
+from bookrun.execution.freshness import Record, record_for
+from bookrun.files import digest, write_atomic
+from bookrun.outputs import CHECK, NUMBER, TRACE, outputs
+from bookrun.project import Project
+from bookrun.sweeps.grid import Grid
 
 OK = "ok"
 OUTSIDE = "outside"  # a check lies outside its bounds

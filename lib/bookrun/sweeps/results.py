@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..evidence import CHECK, NUMBER
-from ..files import write_atomic
-from ..markup import number
-from .grid import Grid
-from .points import FAILED, OUTSIDE, Found, Point
+from bookrun.display.markup import number
+from bookrun.files import write_atomic
+from bookrun.outputs import CHECK, NUMBER
+from bookrun.sweeps.grid import Grid
+from bookrun.sweeps.points import FAILED, OUTSIDE, Found, Point
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,18 +6,26 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..build import kernel_environment
-from ..display import PIPELINE
-from ..errors import BookError
-from ..files import build_lock
-from ..markup import number
-from ..project import Project, cores
-from . import grid as grids
-from . import page, results
-from .cluster import connected, deliveries
-from .points import FAILED, OUTSIDE, Found, Point, bring_data, points_of, sweeps_directory
-from .results import Results
-from .task import Assignment, code_digest
+from bookrun.display.markup import number
+from bookrun.errors import BookError
+from bookrun.execution.kernel import kernel_environment
+from bookrun.files import build_lock
+from bookrun.outputs import PIPELINE
+from bookrun.project import Project, cores
+from bookrun.sweeps import grid as grids
+from bookrun.sweeps import page, results
+from bookrun.sweeps.cluster import connected, deliveries
+from bookrun.sweeps.points import (
+    FAILED,
+    OUTSIDE,
+    Found,
+    Point,
+    bring_data,
+    points_of,
+    sweeps_directory,
+)
+from bookrun.sweeps.results import Results
+from bookrun.sweeps.task import Assignment, code_digest
 
 Say = Callable[[Point, Found], None]
 

@@ -16,14 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..checks import SWEEP
-from ..crew import leashed
-from ..files import digest, digest_files
-from ..freshness import RECORD, read_notebook
-from ..reports import TRACES
-from ..worker import Account, Order
-from .notebook_page import page_of
-from .points import Found, harvest
+from bookrun.display.reports import TRACES
+from bookrun.execution.notebook_worker import Account, Order
+from bookrun.execution.process_pool import leashed
+from bookrun.files import digest, digest_files
+from bookrun.outputs import RECORD, SWEEP, read_notebook
+from bookrun.sweeps.notebook_page import page_of
+from bookrun.sweeps.points import Found, harvest
 
 #: The topic under which workers say that they start a point.
 TOPIC = "bookrun-sweep"
@@ -148,7 +147,7 @@ def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int
     """The status of the chapter's process, which ends when this worker does or is told to stop."""
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            leashed("bookrun.worker", arguments),
+            leashed("bookrun.execution.notebook_worker", arguments),
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=subprocess.STDOUT,

@@ -5,7 +5,7 @@ what a dependency ships takes its place, and `Dataset.source` says so to whoever
 """
 
 from localgd.datasets.cifar import cifar10
-from localgd.datasets.core import Dataset, Source
+from localgd.datasets.dataset import Dataset, Source
 from localgd.datasets.idx import mnist
 from localgd.datasets.libsvm import colon_cancer
 from localgd.datasets.registry import fingerprint, names, prefetch

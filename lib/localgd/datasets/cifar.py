@@ -11,10 +11,10 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 
-from localgd.datasets.core import Choice, Dataset, Source, choose
+from localgd.datasets.dataset import Choice, Dataset, Source, choose
+from localgd.datasets.download import Remote, UnreachableError, fetch, find_local, known, sha256
 from localgd.datasets.images import Split, count, dataset, share
-from localgd.datasets.patches import patches
-from localgd.fetch import Remote, UnreachableError, fetch, find_local, known, sha256
+from localgd.datasets.stand_in import patches
 
 _HOME = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 _HOME_BYTES, _HOME_MD5 = 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"

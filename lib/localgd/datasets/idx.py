@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from localgd.datasets.core import Choice, Dataset, Source, choose
+from localgd.datasets.dataset import Choice, Dataset, Source, choose
+from localgd.datasets.download import Remote, fetch, known, sha256
 from localgd.datasets.images import Split, count, dataset, share
-from localgd.fetch import Remote, fetch, known, sha256
 
 _HOME = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 _SIZES = {"train": 60_000, "test": 10_000}

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from localgd.datasets.core import Dataset, Source
+from localgd.datasets.dataset import Dataset, Source
 
 Split = Literal["train", "test"]
 

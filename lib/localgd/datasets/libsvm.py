@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from localgd.datasets.core import Choice, Dataset, Source, choose
-from localgd.fetch import Remote, fetch, sha256
+from localgd.datasets.dataset import Choice, Dataset, Source, choose
+from localgd.datasets.download import Remote, fetch, sha256
 
 
 def colon_cancer(source: Choice = "auto") -> Dataset:

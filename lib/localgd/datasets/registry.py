@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from localgd.datasets import cifar, idx, libsvm
-from localgd.fetch import Remote, UnreachableError, fetch, find_local, sha256
+from localgd.datasets.download import Remote, UnreachableError, fetch, find_local, sha256
 
 
 class _Entry(NamedTuple):

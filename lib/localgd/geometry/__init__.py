@@ -1,6 +1,5 @@
-"""Optimal sets and how they meet: projections, σ, the separation constant, exact rates."""
+"""Optimal sets and how they meet: projections, σ, the separation constant."""
 
-from localgd.geometry.rates import contraction_factor
 from localgd.geometry.separation import Separation, separation_constant
 from localgd.geometry.sets import (
     RANK_TOL,
@@ -19,7 +18,6 @@ __all__ = [
     "ConvexSet",
     "HalfSpace",
     "Separation",
-    "contraction_factor",
     "intersection",
     "separation_constant",
     "sigma_min",

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.convex import LeastSquares
 from localgd.problem import Problem
 from localgd.theory.worst_case import need
 
@@ -88,10 +87,7 @@ class InterpolatedLosses(Problem):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return itself: it is evaluated on the CPU in double precision."""
-        if torch.device(device).type != "cpu" or dtype != torch.float64:
-            raise ValueError(
-                f"interpolated losses run on the CPU in float64, not {device}, {dtype}"
-            )
+        _stay(device, dtype)
         return self
 
     def smoothness(self) -> FloatArray:
@@ -120,19 +116,39 @@ def _best_weights(P: FloatArray, slope: FloatArray) -> FloatArray:
     return np.asarray(weights / weights.sum())
 
 
-def interpolate_quadratics(
-    points: Sequence[FloatArray], gradients: Sequence[FloatArray]
-) -> LeastSquares:
+class QuadraticLosses(Problem):
     """f_i(x) = ½xᵀH_ix with H_i = G(XᵀG)⁺Gᵀ, which has H_iX = G and H_i ⪯ L.
 
     points, gradients: per node (K, d), the rows of X and G transposed. L bounds H_i where
     GᵀG ⪯ L XᵀG, as for the tables of `worst_case(quadratic=True)`.
     """
-    factors = []
-    for x, g in zip(points, gradients, strict=True):
-        values, vectors = np.linalg.eigh((g @ x.T + x @ g.T) / 2)
-        kept = values > _RANK_TOLERANCE * max(1.0, values[-1])
-        A = (vectors[:, kept] / np.sqrt(values[kept])).T @ g  # AᵀA = H_i
-        rows = max(len(A), 1)
-        factors.append(np.sqrt(rows / 2) * A if len(A) else np.zeros((1, g.shape[1])))
-    return LeastSquares(factors, [np.zeros(len(A)) for A in factors])
+
+    def __init__(self, points: Sequence[FloatArray], gradients: Sequence[FloatArray]) -> None:
+        self.num_nodes, self.dim = len(points), points[0].shape[1]
+        hessians = []
+        for x, g in zip(points, gradients, strict=True):
+            values, vectors = np.linalg.eigh((g @ x.T + x @ g.T) / 2)
+            kept = values > _RANK_TOLERANCE * max(1.0, values[-1])
+            factor = (vectors[:, kept] / np.sqrt(values[kept])).T @ g
+            hessians.append(factor.T @ factor)
+        self.H = torch.as_tensor(np.array(hessians))
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f_i(x_i), shape (m,), and ∇f_i(x_i), shape (m, d)."""
+        gradients = torch.einsum("ijk,ik->ij", self.H, x)
+        return (gradients * x).sum(1) / 2, gradients
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return itself: a small problem in double precision on the CPU."""
+        _stay(device, dtype)
+        return self
+
+    def smoothness(self) -> FloatArray:
+        """L_i, the largest eigenvalues of the H_i, shape (m,)."""
+        return np.asarray(torch.linalg.eigvalsh(self.H)[:, -1].numpy())
+
+
+def _stay(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise ValueError unless asked for the CPU and double precision."""
+    if torch.device(device).type != "cpu" or dtype != torch.float64:
+        raise ValueError(f"worst-case losses run on the CPU in float64, not {device} in {dtype}")

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import trial
 from bookrun.errors import BookError
 from bookrun.project import Project
-from bookrun.sweeps import grid, yaml12
+from bookrun.source import yaml
+from bookrun.sweeps import grid
 
 PARAMETERS = 'steps = 10\neta = 0.5\nkind = "a"\nfast = True\nlevels = [1.0, 2.0]'
 
@@ -46,13 +46,13 @@ def load(project: Project, text: str) -> grid.Grid:
     ],
 )
 def test_a_scalar_is_what_it_looks_like(text: str, value: Any) -> None:
-    found = yaml12.load(f"x: {text}")["x"]
+    found = yaml.load(f"x: {text}")["x"]
     assert (found, type(found)) == (value, type(value))
 
 
 def test_a_key_that_is_given_twice_is_an_error() -> None:
     with pytest.raises(yaml.YAMLError, match="x is given twice"):
-        yaml12.load("x: 1\ny: 2\nx: 3")
+        yaml.load("x: 1\ny: 2\nx: 3")
 
 
 def test_a_grid_is_every_combination_in_order(project: Project) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import trial
-from bookrun.evidence import CHECK, NUMBER, TRACE
+from bookrun.outputs import CHECK, NUMBER, TRACE
 from bookrun.project import Project
 from bookrun.sweeps import grid
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, Found, Point, harvest, points_of

@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 import trial
 from bookrun.project import Project
 from bookrun.sweeps import grid, page, results
-from bookrun.sweeps.panels import panels
+from bookrun.sweeps.plots import panels
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, Found, Point, points_of, sweeps_directory
 from bookrun.sweeps.results import Results
 

@@ -1,0 +1,1 @@
+"""Carry out one command each: what a user types after `make`."""

@@ -1,0 +1,52 @@
+"""``make lab``: JupyterLab on the book, where chapters are notebooks and stay Markdown."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from bookrun.files import write_if_changed
+from bookrun.project import Project
+
+_HEADER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
+_KERNEL = re.compile(r"^kernelspec:\n(?: .*\n)*?  name: python3\n(?: .*\n)*", re.MULTILINE)
+_OUR_KERNEL = "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n"
+#: Markdown opens as a notebook, and nothing asks the network for news.
+_PREFERENCES = {
+    "@jupyterlab/docmanager-extension:plugin": {
+        "defaultViewers": {"markdown": "Jupytext Notebook"}
+    },
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+    },
+}
+
+
+def start(project: Project, arguments: Sequence[str]) -> None:
+    """Become a JupyterLab in whose list of files a double click opens a chapter as a notebook."""
+    settings = project.build / "lab"
+    write_if_changed(
+        settings / "labconfig" / "default_setting_overrides.json", json.dumps(_PREFERENCES)
+    )
+    paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another's
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project.root}"]
+    command += ["--LabApp.default_url=/lab/tree/book"]
+    command += [f"--ContentsManager.pre_save_hook={__name__}.{keep_kernel.__name__}"]
+    os.execv(sys.executable, [*command, *arguments])
+
+
+def keep_kernel(model: dict[str, Any], path: str, **_: Any) -> None:
+    """Keep a chapter's ``kernelspec`` entry as it is in every chapter.
+
+    JupyterLab writes down what the running kernel calls itself, in an order of its own, so that a
+    chapter that had only been run would differ after a save.
+    """
+    if model.get("type") == "file" and path.endswith(".md"):
+        model["content"] = _HEADER.sub(
+            lambda header: _KERNEL.sub(_OUR_KERNEL, header[0]), model["content"]
+        )

@@ -1,0 +1,1 @@
+"""Show what a chapter found: checks, figures, tables, banners, and the book's style."""

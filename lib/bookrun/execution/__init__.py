@@ -1,0 +1,1 @@
+"""Execute what is stale: freshness, the schedule, kernels and their processes."""

@@ -1,0 +1,1 @@
+"""Run, record and compare the experiments behind the figures of deep networks."""

@@ -1,0 +1,111 @@
+"""The recorded figures: the cases that each consists of, at the scales ``cpu`` and ``paper``.
+
+``paper`` is the paper's scale; where a CPU cannot do that in an hour or so, ``cpu`` is less of it.
+The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
+figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices, and
+``fig4a-work`` is Figure 4(a) with as many gradients for every T.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from bookrun.errors import BookError
+from bookrun.experiments.case import Case
+
+SCALES = ("cpu", "paper")
+
+#: Figures that are drawn from the records of others.
+DRAWN_FROM: Mapping[str, tuple[str, ...]] = {"fig7": ("fig4a", "fig6")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every T at every number of nodes for every seed, then the threshold rule in the same way."""
+
+    base: Case  # its local_steps, nodes and seed are replaced
+    nodes: tuple[int, ...]
+    steps: tuple[int, ...]
+    seeds: int
+    grad_tol: float | None = None
+    max_steps: int | None = None
+    variants: tuple[Mapping[str, Any], ...] = ({},)  # settings that depart from `base`
+
+    def cases(self) -> list[Case]:
+        """The cases, in the order in which they are run: the cheap ones first."""
+        rules: list[dict[str, Any]] = [{"local_steps": T} for T in self.steps]
+        if self.grad_tol is not None:
+            limits = {"grad_tol": self.grad_tol, "max_steps": self.max_steps}
+            rules.append({"local_steps": None, **limits})
+        return [
+            replace(self.base, nodes=m, seed=seed, **rule, **variant)
+            for rule, variant, m, seed in product(
+                rules, self.variants, self.nodes, range(self.seeds)
+            )
+        ]
+
+
+_STEPS = (1, 10, 100)
+_LENET = Case("lenet", samples=1000, nodes=10, step_size=0.2, rounds=60, local_steps=1)
+_RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, local_steps=1)
+_NARROW = replace(_RESNET, samples=200, width=4, rounds=16)
+_ALL_MNIST = replace(_LENET, samples=60_000, test_samples=10_000)
+_SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=12)
+_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice that of ResNet-18
+_OTHER_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
+
+_FIG4A = Plan(_LENET, (10,), _STEPS, seeds=3, grad_tol=1e-4, max_steps=5000)
+_FIG6 = replace(_FIG4A, base=replace(_LENET, rounds=40), nodes=(2, 5))
+_CHOICES = Plan(replace(_LENET, rounds=20), (10,), _STEPS, seeds=1, variants=_OTHER_CHOICES)
+_EQUAL_WORK = tuple(Plan(replace(_LENET, rounds=3000 // T), (10,), (T,), seeds=1) for T in (1, 10))
+
+_PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
+    "fig4a": {"cpu": (_FIG4A,), "paper": (_FIG4A,)},
+    "fig4b": {
+        "cpu": (Plan(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),),
+        "paper": (Plan(_RESNET, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=5000),),
+    },
+    "fig6": {"cpu": (_FIG6,), "paper": (_FIG6,)},
+    "fig8": {
+        "cpu": (Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
+        "paper": (Plan(_ALL_MNIST, (5, 10), _STEPS, seeds=3),),
+    },
+    "fig4b-choices": {
+        "cpu": (Plan(replace(_NARROW, rounds=10), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
+        "paper": (Plan(replace(_RESNET, rounds=20), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
+    },
+    "fig4a-choices": {"cpu": (_CHOICES,), "paper": (_CHOICES,)},
+    "fig4a-work": {"cpu": _EQUAL_WORK, "paper": _EQUAL_WORK},
+}
+
+
+def names() -> list[str]:
+    """The figures that can be recorded."""
+    return list(_PLANS)
+
+
+def cases(figure: str, scale: str) -> list[Case]:
+    """The cases of a figure, cheap ones first.
+
+    Raises ``BookError`` for a figure or scale that there is not, and for a figure that is drawn
+    from the records of others, naming those.
+    """
+    if figure in DRAWN_FROM:
+        raise BookError(
+            f"{figure} is drawn from the records of {' and '.join(DRAWN_FROM[figure])}: make those"
+        )
+    if figure not in _PLANS:
+        raise BookError(f"FIGURE={figure} is none of {', '.join(_PLANS)}")
+    if scale not in SCALES:
+        raise BookError(f"SCALE={scale} is none of {', '.join(SCALES)}")
+    return [case for plan in _PLANS[figure][scale] for case in plan.cases()]
+
+
+def beginning(case: Case, steps: int) -> Case:
+    """The case cut to its first rounds, as many as cost ``steps`` local steps, but one at least.
+
+    A round of the threshold rule counts as one of a hundred steps.
+    """
+    rounds = max(1, steps // (case.local_steps or 100))
+    return replace(case, rounds=min(case.rounds, rounds))

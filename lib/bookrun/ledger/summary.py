@@ -1,0 +1,69 @@
+"""The claims ledger: rows that people write beside verdicts that are computed from the evidence."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bookrun.ledger.claims import Row
+from bookrun.ledger.evidence import Evidence
+from bookrun.ledger.verdicts import VERDICTS, verdict
+
+
+def summary(rows: Sequence[Row], evidence: Sequence[Evidence]) -> dict[str, Any]:
+    """The ledger with its verdicts, as the pages and the terminal show it."""
+    entries = []
+    for row in rows:
+        mine = [item for item in evidence if item.claim == row.id]
+        found = verdict(row, mine)
+        entries.append(
+            {
+                "id": row.id,
+                "place": row.place,
+                "statement": row.statement,
+                "label": row.label,
+                "verdict": found.word,
+                "text": found.text,
+                "note": found.note,
+                "erratum": dict(row.erratum),
+                "uses": list(row.uses),
+                "command": row.command,
+                "tests": _tally([item for item in mine if item.is_test]),
+                "checks": _tally([item for item in mine if not item.is_test]),
+            }
+        )
+    counts = Counter(entry["verdict"] for entry in entries)
+    return {"rows": entries, "counts": {word: counts[word] for word in VERDICTS if counts[word]}}
+
+
+def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
+    """How much evidence there is: pieces, cases, negative controls, and where it stands.
+
+    The cases are those that speak for the claim: a control's do not, nor what was not checked.
+    """
+    speaking = [item for item in items if item.outcome == "passed" and item.kind != "control"]
+    return {
+        "count": len(items),
+        "cases": sum(item.cases for item in speaking),
+        "controls": sum(item.kind == "control" for item in items),
+        "where": sorted({item.where.partition("[")[0] for item in items}),
+    }
+
+
+def printed(table: Mapping[str, Any]) -> str:
+    """The ledger for a terminal."""
+    rows = [("id", "place", "verdict", "tests", "checks")] + [
+        (
+            row["id"],
+            row["place"],
+            row["text"] + (f" ({row['note']})" if row["note"] else ""),
+            str(row["tests"]["count"]),
+            str(row["checks"]["count"]),
+        )
+        for row in table["rows"]
+    ]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = [
+        "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    counts = ", ".join(f"{count} {word}" for word, count in table["counts"].items())
+    return "\n".join([*lines, "", counts or "no rows"])

@@ -1,0 +1,1 @@
+"""Build the site from executed notebooks, and check its pages."""

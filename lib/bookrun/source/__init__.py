@@ -1,0 +1,1 @@
+"""Read what authors write: chapters, their parameters, YAML."""

@@ -1,0 +1,177 @@
+"""A chapter as it stands in ``book/``: its text, its header, its code cells.
+
+Only what the pipeline must know before it runs anything is read here, without the notebook
+libraries, so that a build with nothing to do stays quick.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from bookrun.errors import BookError
+from bookrun.project import Project
+from bookrun.source.parameters import Parameter, declared, overrides
+
+QUICK = "quick"
+PROFILES = (QUICK, "paper")
+OPENING = "What this chapter establishes"
+_OPENING = re.compile(rf"(`{{3,}}|:{{3,}})\{{admonition\}} {OPENING}$")
+_FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,}|:{3,})\{code-cell\}.*$")
+
+
+@dataclass(frozen=True)
+class CodeCell:
+    """A code cell: its tags and its source."""
+
+    tags: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter, by the text that it had when it was read."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        """The YAML front matter."""
+        lines = self.text.splitlines()
+        if not lines or lines[0].strip() != "---":
+            return {}
+        for number, line in enumerate(lines[1:], start=1):
+            if line.strip() == "---":
+                try:
+                    found = yaml.safe_load("\n".join(lines[1:number]))
+                except yaml.YAMLError as error:
+                    raise BookError(
+                        f"chapter {self.name}: its header is not YAML: {error}"
+                    ) from None
+                return found if isinstance(found, dict) else {}
+        return {}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The header's ``bookrun`` entry: the data the chapter uses and its profiles."""
+        found = self.header.get("bookrun") or {}
+        unknown = sorted(set(found) - {"data", "profiles"})
+        if unknown:
+            raise BookError(
+                f"chapter {self.name}: its header's bookrun entry has {', '.join(unknown)}; "
+                "it takes data and profiles"
+            )
+        strange = sorted(set(found.get("profiles") or {}) - set(PROFILES[1:]))
+        if strange:
+            raise BookError(
+                f"chapter {self.name}: profile {', '.join(strange)} in its header; a chapter may "
+                f"set {', '.join(PROFILES[1:])} (quick is its parameters cell as it stands)"
+            )
+        return found
+
+    @cached_property
+    def data(self) -> tuple[str, ...]:
+        """The names of the data sets that the chapter reads."""
+        return tuple(self.settings.get("data") or ())
+
+    @cached_property
+    def opens_well(self) -> bool:
+        """Whether what follows the title says, in the book's fixed words, what is established."""
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        title = next((n for n, line in enumerate(lines) if line.startswith("# ")), len(lines))
+        return bool(lines[title + 1 :]) and bool(_OPENING.match(lines[title + 1]))
+
+    @cached_property
+    def code(self) -> list[CodeCell]:
+        """The code cells, in order."""
+        cells: list[CodeCell] = []
+        mark, block = "", list[str]()
+        for line in self.text.splitlines():
+            if not mark:
+                opening = _FENCE.match(line)
+                if opening:
+                    mark, block = opening["mark"], []
+            elif (
+                line.strip() and not line.strip().strip(mark[0]) and len(line.strip()) >= len(mark)
+            ):
+                cells.append(_code_cell(block))
+                mark = ""
+            else:
+                block.append(line)
+        return cells
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """What the ``parameters`` cell declares; empty for a chapter that has none."""
+        cells = [cell for cell in self.code if "parameters" in cell.tags]
+        if len(cells) > 1:
+            raise BookError(
+                f"chapter {self.name} has {len(cells)} parameters cells; one is the rule"
+            )
+        return declared(cells[0].source, self.name) if cells else {}
+
+    def profile(self, profile: str) -> dict[str, Any]:
+        """The parameters that a profile sets, checked against the declared ones."""
+        check_profile(profile)
+        for known in PROFILES[1:]:
+            given = (self.settings.get("profiles") or {}).get(known) or {}
+            values = overrides(self.parameters, given, f"chapter {self.name}, profile {known}")
+            if known == profile:
+                return values
+        return {}
+
+
+def check_profile(profile: str) -> None:
+    """Raise ``BookError`` for a profile that does not exist."""
+    if profile not in PROFILES:
+        raise BookError(f"PROFILE={profile} is not one of {', '.join(PROFILES)}")
+
+
+def _code_cell(block: list[str]) -> CodeCell:
+    options: dict[str, Any] = {}
+    rest = block
+    if block and block[0].strip() == "---":
+        end = next((i for i, line in enumerate(block[1:], 1) if line.strip() == "---"), 0)
+        options = yaml.safe_load("\n".join(block[1:end])) or {}
+        rest = block[end + 1 :]
+    else:
+        while rest and re.match(r":[\w-]+:", rest[0]):
+            key, _, value = rest[0][1:].partition(":")
+            options[key] = yaml.safe_load(value)
+            rest = rest[1:]
+    tags = options.get("tags") or []
+    return CodeCell(tuple([tags] if isinstance(tags, str) else tags), "\n".join(rest).strip("\n"))
+
+
+def load(project: Project, name: str) -> Chapter:
+    """Read a chapter of ``book/``."""
+    path = project.book / f"{name}.md"
+    if not path.is_file():
+        raise BookError(f"_toc.yml names chapter {name}, but {project.shown(path)} does not exist")
+    return Chapter(name, path.read_text(encoding="utf-8"))
+
+
+def load_all(project: Project) -> list[Chapter]:
+    """Read every chapter that the table of contents names."""
+    return [load(project, name) for name in project.toc]
+
+
+def check_openings(chapters: list[Chapter]) -> None:
+    """Raise ``BookError`` for chapters, the first page apart, that do not open as they should."""
+    silent = [chapter.name for chapter in chapters[1:] if not chapter.opens_well]
+    if silent:
+        raise BookError(
+            f"{', '.join(silent)}: a chapter begins, right under its title, with\n"
+            f"```{{admonition}} {OPENING}\n:class: tip\n\n* …\n```"
+        )
+
+
+def pick(project: Project, name: str) -> Chapter:
+    """Read the chapter that a user asked for by name."""
+    bare = name.removeprefix("book/").removesuffix(".md")
+    if bare not in project.toc:
+        raise BookError(f"CHAPTER={name} is not in _toc.yml; it has: {', '.join(project.toc)}")
+    return load(project, bare)

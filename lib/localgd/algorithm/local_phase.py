@@ -1,0 +1,103 @@
+"""The local phase of a round: every node takes its steps, chunk after chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from localgd.algorithm.local_steps import Position, Walk, Where
+from localgd.algorithm.rules import Plan
+from localgd.engine.evaluator import Bound, Evaluator
+from localgd.problem import Problem
+
+Leap = Callable[[Tensor, Tensor], Tensor]
+
+
+class LocalPhase(NamedTuple):
+    """Where the nodes ended, and how they got there."""
+
+    x: Tensor  # (m, d)
+    steps: NDArray[np.float64]  # (m,) steps taken; inf for the exact optimum
+    met: NDArray[np.bool_] | None  # (m,) whether the plan's tolerance was met
+
+
+class Within(NamedTuple):
+    """A place within a local phase from which it can be taken up again."""
+
+    ends: Position  # of the chunks that are done, (m, …); the other rows mean nothing
+    chunk: int  # the chunk that is on its way
+    where: Where | None  # tells where it is; None where it has not begun
+
+
+def local_phase(
+    problem: Problem,
+    evaluator: Evaluator,
+    bound: Sequence[Bound],
+    x: Tensor,
+    gradients: Tensor,
+    etas: Tensor,
+    plan: Plan,
+    leap: Leap | None = None,
+    *,
+    within: Within | None = None,
+    pause: Callable[[Within], None] = lambda _: None,
+) -> LocalPhase:
+    """x_i ← x_i − η_i ∇f_i(x_i), as often as `plan` says for node i.
+
+    `x`: the common start x_n, shape (d,); `gradients`: ∇f_i(x_n), shape (m, d), known
+    already and good for the first step; `etas`: η_i, shape (m, 1); `leap`: the closed form of
+    T_i steps, where there is one.  `pause` is called between steps with a place from which a
+    call that is given it as `within` arrives at the same end, bit for bit.
+    """
+    m = problem.num_nodes
+    start = x.expand(m, -1)
+    if plan.max_steps is None:
+        project = problem.projection()
+        if project is None:
+            raise ValueError(
+                f"the rule asks for the exact optimum (Plan.max_steps is None), and "
+                f"{type(problem).__name__} has no projection"
+            )
+        return LocalPhase(project(start), np.full(m, np.inf), None)
+    limits = torch.tensor(plan.max_steps, device=x.device)
+    if leap is not None and plan.grad_tol is None and plan.max_steps.max() > 1:
+        return LocalPhase(leap(start, limits), plan.max_steps.astype(float), None)
+    ends = within.ends if within else _nowhere(start)
+    for number in range(within.chunk if within else 0, len(bound)):
+        chunk = bound[number].chunk
+        nodes = chunk.nodes.to(x.device)
+        walk = Walk(
+            evaluator, bound[number], etas[nodes], limits[nodes], plan.grad_tol, problem.num_buffers
+        )
+        if within and within.chunk == number and within.where:
+            at = within.where()
+        else:
+            at = walk.start(start[nodes], gradients[nodes])
+        at = walk.go_on(at, partial(_tell, pause, ends, number))
+        ends = _put(ends, nodes, at) if len(bound) > 1 else at
+        if number + 1 < len(bound):
+            pause(Within(ends, number + 1, None))
+    met = None if plan.grad_tol is None else (~ends.above).cpu().numpy()
+    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), met)
+
+
+def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:
+    pause(Within(ends, chunk, where))
+
+
+def _nowhere(like: Tensor) -> Position:
+    m = len(like)
+    steps = torch.zeros(m, dtype=torch.int64, device=like.device)
+    return Position(torch.empty_like(like), steps, steps > 0, steps)
+
+
+def _put(ends: Position, nodes: Tensor, at: Position) -> Position:
+    """Fill in the rows of a chunk that is done, in place: each is written once."""
+    ends.x[nodes], ends.steps[nodes], ends.above[nodes] = at.x, at.steps, at.above
+    return ends

@@ -1,0 +1,257 @@
+"""From round to round: what is known at x_n, the rows so far, and where a run can be resumed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
+from localgd.algorithm.local_steps import square_norms
+from localgd.algorithm.rules import Plan, RoundInfo, Rule
+from localgd.algorithm.trace import DivergenceError, Recorder, Trace
+from localgd.engine.evaluator import Evaluator
+from localgd.problem import Chunk, Problem
+
+#: What to know of every average: x_n, shape (d,) ↦ numbers by name.
+Measure = Callable[[Tensor], Mapping[str, float]]
+
+
+def average(x: Tensor) -> Tensor:
+    """(1/m) Σ x_i over the nodes, (m, d) → (d,): the only communication of a round."""
+    return x.mean(0)
+
+
+class Snapshot(NamedTuple):
+    """A run at a moment from which it can be resumed with the same outcome."""
+
+    rows: int  # how many rows of the record are done
+    x: Tensor  # (d,) x_n
+    last_steps: NDArray[np.float64] | None  # (m,) local steps of the round before
+    within: Within | None  # how far the round that has begun has come
+    frozen: bool
+    work: int  # of the evaluator
+    compiles: bool
+    rule: Mapping[str, Any]  # its state before it plans the round that comes, or has begun
+
+
+class View(NamedTuple):
+    """All that is evaluated at x_n."""
+
+    gradients: Tensor  # (m, d) ∇f_i(x_n): the record's and the first local step's
+    loss: float
+    grad_norm_sq: float
+    local_grad_norm_sq: NDArray[np.float64]  # (m,) ‖∇f_i(x_n)‖²
+
+
+class Rounds:
+    """The run between rounds: x_n, what was evaluated there, and the rows so far."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        rule: Rule,
+        etas: NDArray[np.float64],
+        x: Tensor,
+        leap: Leap | None,
+        recorder: Recorder,
+        evaluator: Evaluator,
+        chunks: list[Chunk],
+        measure: Measure | None = None,
+    ) -> None:
+        self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
+        self.recorder, self.evaluator, self.chunks = recorder, evaluator, chunks
+        self.measure = measure
+        self.bound = [evaluator.bind(chunk) for chunk in chunks]
+        self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
+        self.traffic = 2 * problem.num_nodes * x.numel() * x.element_size()
+        self.last_steps: NDArray[np.float64] | None = None
+        self.frozen = False
+        self.within: Within | None = None
+        self.view: View | None = None
+        self.rule_state = copy.deepcopy(rule.state_dict())
+        self.safe = self._snapshot(None)
+
+    @property
+    def done(self) -> int:
+        """How many rounds are done."""
+        return max(0, len(self.recorder.rows) - 1)
+
+    def resume(self, at: Snapshot) -> None:
+        """Take up a run at `at`; the recorder holds its rows already."""
+        self.x, self.last_steps, self.within = at.x, at.last_steps, at.within
+        self.frozen, self.evaluator.work = at.frozen, at.work
+        self.rule.load_state_dict(copy.deepcopy(at.rule))
+        self.rule_state = at.rule
+        if at.compiles and not self.evaluator.compiles:
+            self.evaluator.compile()
+            self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
+        self.safe = at
+
+    def begin(self) -> None:
+        """Evaluate at x_n: at the start, or where a run was taken up."""
+        began = time.perf_counter()
+        work = self.evaluator.work
+        self.view = self._evaluate(self.x)
+        if self.recorder.rows:
+            self.evaluator.work = work  # it was counted before the run was stopped
+            self._measured()  # what cannot be gone on with is found out now
+        else:
+            self._record(None, time.perf_counter() - began)
+            self.safe = self._snapshot(None)
+
+    def round(self, planned: int, pause: Callable[[], None]) -> None:
+        """Do one round, or what is left of it; `frozen` says that none can move from now on.
+
+        `planned`: how many rounds are to come, this one included.  `pause` is called whenever
+        `safe` has moved on within the round.
+        """
+        assert self.view is not None  # `begin` comes first
+        began = time.perf_counter()
+        info = RoundInfo(
+            self.done + 1,
+            self.view.loss,
+            self.view.grad_norm_sq,
+            self.view.local_grad_norm_sq,
+            self.last_steps,
+        )
+        plan = self.rule.plan(info, self.problem.num_nodes)
+
+        def hold(within: Within) -> None:
+            self.safe = self._snapshot(within)
+            pause()
+
+        phase = local_phase(
+            self.problem,
+            self.evaluator,
+            self.bound,
+            self.x,
+            self.view.gradients,
+            self.etas,
+            plan,
+            self.leap,
+            within=self.within,
+            pause=hold,
+        )
+        unmoved = torch.equal(phase.x, self.x.expand_as(phase.x))
+        self.frozen = unmoved and self.rule.constant
+        if not unmoved:
+            x = average(phase.x)
+            if self.evaluator.reconsider(self.bound, (planned - 1) * _known_steps(plan)):
+                self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
+            self.view, self.x = self._evaluate(x, phase.x), x
+        self._record(phase, time.perf_counter() - began)
+        self.last_steps, self.within = phase.steps, None
+        self.rule_state = copy.deepcopy(self.rule.state_dict())
+        self.safe = self._snapshot(None)
+
+    def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
+        """Whether the caller's criterion is met at x_n."""
+        if callable(stop):
+            return bool(stop(self.trace("rounds")))
+        assert self.view is not None
+        return stop is not None and self.view.grad_norm_sq <= stop
+
+    def trace(self, reason: str) -> Trace:
+        """Return the rows up to `safe`."""
+        return self.recorder.trace(self.safe.x.cpu().numpy(), reason, self.safe.rows)
+
+    def _snapshot(self, within: Within | None) -> Snapshot:
+        return Snapshot(
+            len(self.recorder.rows),
+            self.x,
+            self.last_steps,
+            within,
+            self.frozen,
+            self.evaluator.work,
+            self.evaluator.compiles,
+            self.rule_state,
+        )
+
+    def _evaluate(self, x: Tensor, ends: Tensor | None = None) -> View:
+        """Evaluate at x, the average of the nodes' `ends`."""
+        m = self.problem.num_nodes
+        if len(self.bound) == 1:
+            losses, gradients = self.bound[0].evaluate(x.expand(m, -1))
+        else:
+            losses, gradients = x.new_empty(m), x.new_empty(m, len(x))
+            for bound in self.bound:
+                nodes = bound.chunk.nodes
+                losses[nodes], gradients[nodes] = bound.evaluate(x.expand(len(nodes), -1))
+        carried = self.problem.num_buffers
+        norms = square_norms(gradients, carried)
+        if not bool(torch.isfinite(losses + norms).all()):
+            raise self._divergence(losses + norms, ends)
+        return View(
+            gradients,
+            float(losses.mean()),
+            float(square_norms(average(gradients)[None], carried)),
+            norms.cpu().numpy().astype(np.float64),
+        )
+
+    def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
+        """The error that names the node to blame for `values` at the average of `ends`.
+
+        It is the one whose own model is not finite; or the one whose value is not, where
+        others' are; or the one that went farthest, having pulled the average along.
+        """
+        strange = ~torch.isfinite(values)
+        if ends is not None:
+            lost = ~torch.isfinite(ends).all(1)
+            if bool(lost.any()):
+                strange = lost
+            elif bool(strange.all()):
+                sizes = ends.double().square().sum(1)
+                strange = sizes == sizes.max()
+        node = int(strange.nonzero()[0])
+        return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
+
+    def _record(self, phase: LocalPhase | None, seconds: float) -> None:
+        m, dist = self.problem.num_nodes, self.problem.distance(self.x)
+        assert self.view is not None
+        self.recorder.add(
+            loss=self.view.loss,
+            grad_norm_sq=self.view.grad_norm_sq,
+            dist=None if dist is None else float(dist),
+            local_steps=np.zeros(m) if phase is None else phase.steps,
+            met=None if phase is None else phase.met,
+            seconds=seconds,
+            bytes=0 if phase is None else self.traffic,
+            measures=self._measured(),
+        )
+
+    def _measured(self) -> dict[str, float]:
+        """What the caller wants to know of x_n, or an error that says what is no number."""
+        rows = self.recorder.rows
+        if self.measure is None:
+            if rows and rows[0]["measures"]:
+                raise ValueError(
+                    f"the run so far has measured {sorted(rows[0]['measures'])}: going on takes "
+                    "the same measure"
+                )
+            return {}
+        values = self.measure(self.x.clone())
+        if not isinstance(values, Mapping):
+            raise TypeError(
+                f"measure returned {type(values).__name__}, expected a mapping of names to numbers"
+            )
+        before = rows[-1]["measures"] if rows else values
+        if set(values) != set(before):
+            raise ValueError(
+                f"measure returned {sorted(values)} after round {len(rows)} and "
+                f"{sorted(before)} before: expected the same names in every round"
+            )
+        return {str(name): float(values[name]) for name in before}
+
+
+def _known_steps(plan: Plan) -> int:
+    """The steps that a round like this one surely takes."""
+    if plan.max_steps is None or plan.grad_tol is not None:
+        return 1
+    return int(plan.max_steps.max())

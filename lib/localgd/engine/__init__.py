@@ -1,0 +1,1 @@
+"""Evaluate a chunk of nodes: record the operations, rewrite, compile or capture them."""

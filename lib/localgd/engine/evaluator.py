@@ -1,0 +1,225 @@
+"""How a chunk of nodes is evaluated: operation by operation, compiled, or as a CUDA graph.
+
+All engines compute the same function; they differ in what a step costs and in the order in
+which sums are taken.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from localgd.engine.cpu_rewrites import rewrite
+from localgd.engine.cuda_graph import Capture
+from localgd.engine.invariants import hoist
+from localgd.engine.program import (
+    UntraceableError,
+    calls,
+    count_flops,
+    identity,
+    peak_bytes,
+    record,
+)
+from localgd.fingerprint import sha256
+from localgd.problem import Chunk, Evaluate, Problem
+
+Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
+
+#: Eager work after which compiling pays, in FLOP: some two minutes on two CPU cores.
+COMPILE_AFTER_FLOPS = 10**13
+#: On a CPU, a node whose intermediate results take more than this is convolved by itself:
+#: grouped convolutions of that size are slower than one after another.
+ALONE_BYTES = 2**19
+#: On a CPU, what the nodes of a chunk may take together: more falls out of the caches.
+CACHE_BYTES = 2**25
+#: The share of a machine's memory that the intermediate results of one step may take.
+MEMORY_SHARE = 0.5
+
+
+class Bound:
+    """A chunk with its evaluation: functions of x, shape (c, d), alone."""
+
+    def __init__(self, evaluator: Evaluator, chunk: Chunk, program: Program | None) -> None:
+        self.chunk, self.flops = chunk, program.flops if program else 0
+        self._evaluator = evaluator
+        self._evaluate: Evaluate = program.function if program else chunk.evaluate
+        self._gradients = chunk.gradients if program is None else None
+        self._data = chunk.tensors
+        if program is not None:
+            self._data += tuple(program.prepare(*chunk.tensors))
+        self.captured: dict[Any, Capture] = {}  # blocks of local steps on this chunk
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f_i(x_i), shape (c,), and ∇f_i(x_i), shape (c, d)."""
+        self._evaluator.work += self.flops
+        return self._evaluate(x.contiguous(), *self._data)
+
+    def gradients(self, x: Tensor) -> Tensor:
+        """∇f_i(x_i), shape (c, d)."""
+        if self._gradients is not None:
+            return self._gradients(x, *self._data)
+        self._evaluator.work += self.flops
+        return self._evaluate(x, *self._data)[1]
+
+
+class Program(NamedTuple):
+    """A recorded evaluation for chunks of one shape."""
+
+    prepare: Callable[..., tuple[Tensor, ...]]  # data ↦ what follows from the data alone
+    function: Evaluate  # (x, *data, *prepared) ↦ losses and gradients
+    flops: int  # of one evaluation, products and convolutions only
+
+
+class Evaluator:
+    """Binds chunks to their evaluation, recording and compiling once for each shape of chunk."""
+
+    def __init__(self, kind: Engine, problem: Problem, device: torch.device) -> None:
+        if kind == "graph" and device.type != "cuda":
+            raise ValueError(f"engine='graph' captures CUDA graphs and cannot run on {device.type}")
+        if kind == "compiled" and device.type == "cpu" and not has_compiler():
+            raise ValueError("engine='compiled' needs a C++ compiler on a CPU, and there is none")
+        self.work = 0  # FLOP spent so far
+        self.compiles = kind == "compiled"
+        self._free = kind in ("auto", "closed")
+        traceable = all(chunk.traceable for chunk in problem.chunks())
+        self.captures = kind == "graph" or (self._free and traceable and device.type == "cuda")
+        self._problem, self._device = problem, device
+        self._programs: dict[Any, Program] = {}
+        self._recorded: list[str] = []
+
+    @property
+    def identity(self) -> str:
+        """What the programs recorded so far compute, as a digest."""
+        return sha256(" ".join(self._recorded).encode())
+
+    def bind(self, chunk: Chunk) -> Bound:
+        """Return `chunk` with its evaluation.
+
+        Raises `ValueError` for a chunk that has to be recorded and cannot be.
+        """
+        if not (chunk.traceable or self.compiles):
+            return Bound(self, chunk, None)
+        key = (len(chunk.nodes), *((each.shape, each.dtype) for each in chunk.tensors))
+        if key not in self._programs:
+            self._programs[key] = self._build(chunk)
+        return Bound(self, chunk, self._programs[key])
+
+    def reconsider(self, bound: Sequence[Bound], planned: int) -> bool:
+        """Compile from now on, if the engine is free to and the work is enough; say if so.
+
+        `planned`: the local steps that every node is known to have still before it.  The
+        decision counts work and never asks the clock, so that a run can be repeated.
+        """
+        if self.compiles or not self._free or self._device.type != "cpu":
+            return False
+        work = self.work + planned * sum(each.flops for each in bound)
+        if work < COMPILE_AFTER_FLOPS or not has_compiler():
+            return False
+        self.compile()
+        return True
+
+    def compile(self) -> None:
+        """Compile from now on."""
+        self.compiles = True
+        self._programs.clear()
+
+    def _build(self, chunk: Chunk) -> Program:
+        x = _start(self._problem, len(chunk.nodes), self._device)
+        arguments = (x, *chunk.tensors)
+        program = _recorded(self._problem, chunk, arguments)
+        self._recorded.append(identity(program))
+        if self._device.type == "cpu":
+            rewrite(program, for_compiler=self.compiles)
+        flops = count_flops(program, arguments)
+        data_bytes = sum(each.numel() * each.element_size() for each in chunk.tensors)
+        prepare, body = hoist(program, data_bytes)
+        if not self.compiles:
+            return Program(prepare, body, flops)
+        try:
+            return Program(prepare, _compiled(body, (*arguments, *prepare(*chunk.tensors))), flops)
+        except (RuntimeError, OSError):
+            if not self._free:
+                raise
+            return Program(prepare, body, flops)
+
+
+def has_compiler() -> bool:
+    """Whether PyTorch finds a C++ compiler to build programs for the CPU with."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        return shutil.which(get_cpp_compiler()) is not None
+    except RuntimeError:
+        return False
+
+
+def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> list[Chunk]:
+    """Return the chunks of nodes that are evaluated together, `chunk_size` nodes at most.
+
+    None divides by the memory that one node takes: as many nodes together as half of the
+    machine's memory holds, on a CPU as many as its caches do, and one at a time where their
+    convolutions are large.  It depends on nothing but the problem and the machine.
+    """
+    if chunk_size is not None or not all(chunk.traceable for chunk in problem.chunks()):
+        return problem.chunks(chunk_size)
+    size = problem.num_nodes
+    for chunk in problem.chunks():
+        rows = torch.zeros(1, dtype=torch.int64, device=device)
+        one = chunk.take(rows)
+        x = _start(problem, 1, device)
+        program = _recorded(problem, one, (x, *one.tensors))
+        need = max(1, peak_bytes(program))
+        fitting = int(MEMORY_SHARE * _memory_bytes(device)) // need
+        if device.type == "cpu":
+            held = [x, x, *one.tensors]  # the model, its gradient, the data
+            held_bytes = sum(each.numel() * each.element_size() for each in held)
+            fitting = min(fitting, CACHE_BYTES // (need + held_bytes))
+            if need > ALONE_BYTES and calls(program, torch.ops.aten.convolution.default):
+                fitting = 1
+        size = min(size, max(1, fitting))
+    parts = math.ceil(problem.num_nodes / size)
+    return problem.chunks(math.ceil(problem.num_nodes / parts))  # few different sizes
+
+
+def _start(problem: Problem, count: int, device: torch.device) -> Tensor:
+    """The problem's own start for so many nodes: recording evaluates, and not at any point."""
+    x = problem.initial(torch.Generator()).to(device, problem.dtype)
+    return x.expand(count, -1).clone()
+
+
+def _recorded(problem: Problem, chunk: Chunk, arguments: tuple[Tensor, ...]) -> GraphModule:
+    try:
+        return record(chunk.evaluate, arguments)
+    except UntraceableError as error:
+        name = type(getattr(problem, "module", problem)).__name__
+        raise ValueError(
+            f"{name} cannot be batched over nodes: {error}. Its forward and its loss must be "
+            "tensor operations that do not look at values (no .item(), no branch on a tensor) "
+            "and draw no random numbers (call .eval() on dropout)"
+        ) from error
+
+
+def _compiled(program: GraphModule, arguments: tuple[Tensor, ...]) -> Any:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # they are the compiler's, not the caller's
+        from torch import _inductor
+
+        # One thread: the workers it would start otherwise outlive the call and take the cores.
+        with _inductor.config.patch(compile_threads=1, layout_optimization=False):
+            compiled = _inductor.compile(program, list(arguments))
+            compiled(*arguments)
+    return compiled
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

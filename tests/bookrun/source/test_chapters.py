@@ -1,0 +1,122 @@
+"""Chapters are read as jupytext reads them, and JupyterLab saves them as they are."""
+
+import shutil
+from pathlib import Path
+
+import jupytext
+import pytest
+from jupytext.sync_contentsmanager import TextFileContentsManager
+
+import trial
+from bookrun.commands.book import book
+from bookrun.errors import BookError
+from bookrun.project import Project
+from bookrun.source.chapters import Chapter, load_all, pick
+
+CELLS = """\
+# Title
+
+```{code-cell} ipython3
+:tags: [parameters, hide-input]
+
+rounds = 3
+```
+
+````{code-cell} ipython3
+text = '''
+```{code-cell}
+not = "a cell"
+```
+'''
+````
+
+```python
+quoted = True
+```
+
+```{code-cell} ipython3
+---
+mystnb:
+  figure: {name: a}
+tags: [remove-input]
+---
+x = 1
+
+y = 2
+```
+"""
+BOOK = sorted((trial.ROOT / "book").glob("*.md"))
+
+
+def test_code_cells_are_those_that_jupytext_finds() -> None:
+    text = trial.HEADER.format(extra="") + CELLS
+    cells = [c for c in jupytext.reads(text, "md:myst").cells if c.cell_type == "code"]
+    mine = Chapter("one", text).code
+    assert [cell.source for cell in mine] == [cell.source for cell in cells]
+    assert [list(cell.tags) for cell in mine] == [c.metadata.get("tags", []) for c in cells]
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda path: path.stem)
+def test_the_books_own_cells_are_those_that_jupytext_finds(path: Path) -> None:
+    cells = [c for c in jupytext.reads(path.read_text(), "md:myst").cells if c.cell_type == "code"]
+    assert [c.source for c in Chapter(path.stem, path.read_text()).code] == [
+        c.source for c in cells
+    ]
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda path: path.stem)
+def test_a_save_without_an_edit_leaves_a_chapter_as_it_was(path: Path, tmp_path: Path) -> None:
+    shutil.copy(trial.ROOT / "jupytext.toml", tmp_path)
+    (tmp_path / "book").mkdir()
+    shutil.copy(path, tmp_path / "book")
+    manager = TextFileContentsManager(root_dir=str(tmp_path))
+    opened = manager.get(f"book/{path.name}", type="notebook")
+    manager.save(
+        {"type": "notebook", "format": "json", "content": opened["content"]}, f"book/{path.name}"
+    )
+    assert (tmp_path / "book" / path.name).read_text() == path.read_text()
+
+
+def test_two_parameters_cells_are_an_error() -> None:
+    text = trial.chapter_text("t", "x", parameters="a = 1") + "\n```{code-cell}\n"
+    text += ":tags: [parameters]\nb = 1\n```\n"
+    with pytest.raises(BookError, match="has 2 parameters cells"):
+        _ = Chapter("one", text).parameters
+
+
+def test_the_table_of_contents_is_read_in_order(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": "# A", "b": "# B", "a": "# C"})
+    assert [chapter.name for chapter in load_all(project)] == ["intro", "b", "a"]
+    assert pick(project, "book/b.md").name == "b"
+    with pytest.raises(BookError, match=r"CHAPTER=c is not in _toc\.yml; it has: intro, b, a"):
+        pick(project, "c")
+
+
+def test_a_chapter_that_is_missing_is_named(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": "# A", "b": "# B"})
+    (project.book / "b.md").unlink()
+    with pytest.raises(BookError, match=r"names chapter b, but book/b.md does not exist"):
+        load_all(Project(project.root))
+
+
+@pytest.mark.parametrize(
+    ("text", "well"),
+    [
+        (trial.chapter_text("One"), True),
+        ("# One\n:::{admonition} What this chapter establishes\n* That.\n:::\n", True),
+        ("# One\n\nWords first.\n\n" + trial.OPENING, False),
+        ("# One\n\n```{admonition} What this chapter does\n* That.\n```\n", False),
+        ("# One\n", False),
+        ("", False),
+    ],
+)
+def test_a_chapter_says_under_its_title_what_it_establishes(text: str, well: bool) -> None:
+    assert Chapter("one", text).opens_well is well
+
+
+def test_a_chapter_that_opens_otherwise_is_named_before_anything_runs(tmp_path: Path) -> None:
+    chapters = {"intro": "# A\n", "one": trial.chapter_text("One"), "two": "# Two\n\nWords.\n"}
+    project = trial.make_project(tmp_path, chapters)
+    with pytest.raises(BookError, match=r"^two: a chapter begins, right under its title, with"):
+        book(project, "quick", 1)
+    assert not project.executed("quick", "one").exists()
