@@ -187,23 +187,11 @@ def worst_case(
     program.set_initial_condition((start - star) ** 2 <= 1)
     runs, averages = _run(setting, functions, start)
     _measure(program, measure, functions, averages, star, optimum)
-    with warnings.catch_warnings():
-        # CVXPY warns where a solver stops short of what it was asked for; the gap is what counts
-        warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
-        value = program.solve(
-            wrapper="cvxpy",
-            solver=solver,
-            verbose=0,
-            return_primal_or_dual="dual",
-            **_accuracy(solver, quadratic),
-        )
-    attained = program.objective.eval() if value is not None else np.nan
-    if not abs(value - attained) <= GAP * max(1.0, abs(attained)):
-        raise RuntimeError(f"{solver} left primal {attained} and dual {value} of {setting} apart")
+    value, attained = _solve(program, solver, quadratic)
     origin = star.eval()
     return WorstCase(
-        value=float(value),
-        attained=float(attained),
+        value=value,
+        attained=attained,
         multipliers=_multipliers(functions, runs, star) if not quadratic else {},
         start=start.eval() - origin,
         points=tuple(np.array([x.eval() - origin for x, _, _ in path]) for path in runs),
@@ -225,6 +213,27 @@ def _per_node(name: str, value: Any, num_nodes: int) -> list[Any]:
     return values
 
 
+def _solve(program: Any, solver: str, quadratic: bool) -> tuple[float, float]:
+    """Return the values of the dual and of the primal; RuntimeError where they stay apart."""
+    with warnings.catch_warnings():
+        # CVXPY warns where a solver stops short of what it was asked for; the gap is what counts
+        warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
+        try:
+            value = program.solve(
+                wrapper="cvxpy",
+                solver=solver,
+                verbose=0,
+                return_primal_or_dual="dual",
+                **_accuracy(solver, quadratic),
+            )
+            attained = program.objective.eval()
+        except (need("cvxpy").error.SolverError, ValueError) as error:
+            raise RuntimeError(f"{solver} found no worst case; try another solver") from error
+    if not abs(value - attained) <= GAP * max(1.0, abs(attained)):
+        raise RuntimeError(f"{solver} left the primal {attained} and the dual {value} apart")
+    return float(value), float(attained)
+
+
 def _accuracy(solver: str, quadratic: bool) -> dict[str, float]:
     """Return what a solver is asked for, in its own words."""
     if solver == "CLARABEL":
@@ -239,7 +248,20 @@ def _declare(program: Any, setting: Setting, quadratic: bool, margin: float) -> 
     classes = need("PEPit.functions")
     L, mu = setting.smoothness, setting.strong_convexity
     if quadratic:
-        return program.declare_function(classes.SmoothStronglyConvexQuadraticFunction, mu=mu, L=L)
+        function = program.declare_function(
+            classes.SmoothStronglyConvexQuadraticFunction, mu=mu, L=L
+        )
+        constrain = function.add_class_constraints
+
+        def away_from_minimiser() -> None:
+            """Leave out the rows of x*: all zero, they would leave the program no interior."""
+            everything = function.list_of_points
+            function.list_of_points = everything[1:]
+            constrain()
+            function.list_of_points = everything
+
+        function.add_class_constraints = away_from_minimiser
+        return function
     function = program.declare_function(classes.SmoothStronglyConvexFunction, mu=mu, L=L)
     plain = function.set_smoothness_strong_convexity_constraint_i_j
 
