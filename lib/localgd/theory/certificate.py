@@ -127,7 +127,7 @@ def _split(k: int, local_steps: int) -> tuple[dict[int, int], dict[int, int]]:
     """The deviations of point k and of its gradient from their averages."""
     if k < 0:
         return {}, {}
-    return {j: -1 for j in range(k - k % local_steps, k)}, {k: 1}
+    return dict.fromkeys(range(k - k % local_steps, k), -1), {k: 1}
 
 
 def _add(
