@@ -14,9 +14,9 @@ from matplotlib import pyplot as plt
 from bookrun import CheckFailed, FigureError, banner, check, figure, report, table
 from bookrun.display import figures
 from bookrun.display.reports import TRACES
-from bookrun.ledger import evidence
 from bookrun.ledger.evidence import collect
-from bookrun.outputs import SWEEP
+from bookrun.outputs import NUMBER, SWEEP, TRACE
+from bookrun.outputs import outputs as carried
 
 
 @dataclass
@@ -244,7 +244,7 @@ def test_a_reported_number_is_shown_and_recorded(
     shown: list[dict[str, Any]], value: Any, kept: Any
 ) -> None:
     report("rate $\\rho$", value)
-    records = [record for _, record in evidence.outputs(notebook(shown), evidence.NUMBER)]
+    records = [record for _, record in carried(notebook(shown), NUMBER)]
     assert records == [{"name": "rate $\\rho$", "value": kept}]
     assert "mathjax_process" in shown[0]["data"]["text/html"]
     assert collect(notebook(shown)) == []  # it speaks for no claim
@@ -267,7 +267,7 @@ def test_a_reported_trace_is_kept_where_a_sweep_wants_it(
     assert shown == []
     monkeypatch.setenv(TRACES, str(tmp_path))
     report("T = 10 / run", Saved())
-    records = [record for _, record in evidence.outputs(notebook(shown), evidence.TRACE)]
+    records = [record for _, record in carried(notebook(shown), TRACE)]
     assert records == [{"name": "T = 10 / run", "file": "T-10-run.npz"}]
     assert (tmp_path / "T-10-run.npz").read_text() == "two rows"
 

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import recordings
 from bookrun.errors import BookError
-from bookrun.experiments import case, figures
+from bookrun.experiments import case as case_module
+from bookrun.experiments import figures
 from bookrun.experiments.case import Case, carry_out
 from localgd import UntilStationary
 
@@ -16,8 +19,8 @@ TINY = recordings.TINY
 
 @pytest.fixture(autouse=True)
 def _images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(case._DATA, "lenet", recordings.images)
-    monkeypatch.setitem(case._DATA, "resnet18", _photographs)
+    monkeypatch.setitem(case_module._DATA, "lenet", recordings.images)
+    monkeypatch.setitem(case_module._DATA, "resnet18", _photographs)
 
 
 def _photographs(split: str, *, first: int, source: str = "auto") -> recordings.Dataset:
@@ -84,7 +87,7 @@ def test_a_case_that_makes_no_sense_says_why(change: dict[str, object], message:
 
 
 def test_seed_0_deals_in_file_order_and_every_seed_draws_its_own_start() -> None:
-    first, second = (case.problem(replace(TINY, seed=seed)) for seed in (0, 1))
+    first, second = (case_module.network_problem(replace(TINY, seed=seed)) for seed in (0, 1))
     data = recordings.images("train", first=8)
     assert first.tensors()["targets 0"].flatten().tolist() == data.labels.tolist()
     assert second.tensors()["targets 0"].flatten().tolist() != data.labels.tolist()
@@ -95,9 +98,9 @@ def test_seed_0_deals_in_file_order_and_every_seed_draws_its_own_start() -> None
 def test_test_loss_and_accuracy_are_those_of_the_average() -> None:
     case = replace(TINY, rounds=1, test_samples=10)
     trace = carry_out(case)
-    module = case.problem(case).unflatten(trace.x).eval()
+    module = case_module.network_problem(case).unflatten(trace.x).eval()
     tested = recordings.images("test", first=10)
-    logits = module(case.torch.as_tensor(tested.features)).detach().numpy()
+    logits = module(torch.as_tensor(tested.features)).detach().numpy()
     logits = logits - logits.max(1, keepdims=True)
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     loss = -logs[np.arange(10), tested.labels].mean()
@@ -110,16 +113,16 @@ def test_batchnorm_is_tested_with_its_averaged_statistics() -> None:
         "resnet18", samples=8, nodes=2, step_size=0.1, rounds=1, local_steps=1, width=1,
         test_samples=6,
     )  # fmt: skip
-    posed = case.problem(case)
+    posed = case_module.network_problem(case)
     module = posed.module.eval()
     for name, buffer in module.named_buffers():
         if name.endswith("running_var"):
             buffer.fill_(3.0)
-    measured = case._test_measure(case, posed, "auto")(posed.flatten(module))
+    measured = case_module._test_measure(case, posed, "auto")(posed.flatten(module))
     tested = _photographs("test", first=6)
-    logits = module(case.torch.as_tensor(tested.features)).detach()
-    labels = case.torch.as_tensor(tested.labels)
-    expected = case.nn.functional.cross_entropy(logits, labels)
+    logits = module(torch.as_tensor(tested.features)).detach()
+    labels = torch.as_tensor(tested.labels)
+    expected = nn.functional.cross_entropy(logits, labels)
     assert measured["test_loss"] == pytest.approx(float(expected), rel=1e-5)
     assert measured["test_accuracy"] == float((logits.argmax(1) == labels).double().mean())
 

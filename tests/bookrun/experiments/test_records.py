@@ -95,29 +95,25 @@ def test_a_record_is_current_while_every_run_is_by_the_code_that_is_here() -> No
 
 
 def test_the_code_is_what_runs_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bookrun
-
     def place(name: str, text: str) -> None:
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
 
-    for name in ("localgd/__init__.py", "localgd/loop.py", "bookrun/experiments.py"):
-        place(name, "")
-    for name in ("bookrun/display.py", "localgd/convex.py"):
+    case, run, drawing = "bookrun/experiments/case.py", "localgd/algorithm/run.py", "bookrun/style.py"
+    for name in (case, run, drawing, "localgd/__init__.py", "localgd/convex/losses.py"):
         place(name, "")
     monkeypatch.setattr(records.localgd, "__file__", str(tmp_path / "localgd/__init__.py"))
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "bookrun/records.py"))
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "bookrun/experiments/records.py"))
     before = records.code_digest()
-    place("bookrun/display.py", "pictures = 1")
-    place("localgd/convex.py", "parabolas = 1")
+    place(drawing, "pictures = 1")
+    place("localgd/convex/losses.py", "parabolas = 1")
     assert records.code_digest() == before
-    place("localgd/loop.py", "rounds = 1")
+    place(run, "rounds = 1")
     changed = records.code_digest()
     assert changed != before
-    place("bookrun/experiments.py", "cases = 1")
-    assert records.code_digest() != changed
-    assert bookrun.__file__ != records.__file__
+    place(case, "cases = 1")
+    assert records.code_digest() not in {before, changed}
 
 
 def test_no_network_run_uses_what_is_left_out_of_its_code() -> None:

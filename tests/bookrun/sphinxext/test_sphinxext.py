@@ -58,9 +58,6 @@ LEDGER = """\
 ```{ledger}
 ```
 
-```{claims-graph}
-```
-
 ```{errata}
 ```
 """
@@ -151,30 +148,6 @@ def test_a_row_links_to_its_statement_its_evidence_and_its_erratum(
     text = row.get_text(" ", strip=True)
     assert "3 tests over 2 cases in tests/ theory/ test_thm3.py 1 negative control" in text
     assert row.select_one("code.bookrun-command").get_text() == "make test CLAIM=thm3"
-
-
-def test_the_graph_shows_each_verdict_in_words_and_colour(pages: dict[str, BeautifulSoup]) -> None:
-    lemma, theorem = pages["ledger"].select("svg a.bookrun-node")
-    assert lemma["class"] == ["bookrun-node", "bookrun-proved"]
-    assert lemma["href"] == "#claim-lem1"
-    assert [t.get_text() for t in lemma.select("text")] == ["lem1", "proved"]
-    assert theorem["class"] == ["bookrun-node", "bookrun-holds-as-corrected"]
-    assert [t.get_text() for t in theorem.select("text")] == ["thm3", "holds as", "corrected"]
-    says = "thm3 holds as corrected, Theorem 3, rho < 1; rests on lem1"
-    assert theorem["aria-label"] == says
-    assert theorem.select_one("title").get_text() == says
-    assert len(pages["ledger"].select("svg .bookrun-line")) == 1
-
-
-def test_the_graph_stands_there_as_a_list_too(pages: dict[str, BeautifulSoup]) -> None:
-    items = pages["ledger"].select("details.bookrun-edges li")
-    assert items[0].get_text() == "lem1 (Lemma 1; proved) rests on no other"
-    assert items[1].get_text().endswith("; holds as corrected) rests on lem1")
-
-
-def test_rows_without_edges_are_listed_under_the_graph(pages: dict[str, BeautifulSoup]) -> None:
-    names = [a.get_text() for a in pages["ledger"].select("ul.bookrun-alone a")]
-    assert names == ["fig1", "fig8"]
 
 
 def test_an_erratum_tells_what_is_printed_and_what_is_true(pages: dict[str, BeautifulSoup]) -> None:
