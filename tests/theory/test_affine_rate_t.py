@@ -75,9 +75,7 @@ def two_lines(phi):
 @pytest.mark.claim("affine-rate-T", kind="numeric")
 @pytest.mark.parametrize("phi", [0.1, 0.4, 0.7])
 def test_projections_reach_one_minus_sigma(phi):
-    trace = run(
-        SquaredDistance(two_lines(phi)), [1.0, 0.0], local_steps=1, step_size=0.5, rounds=1
-    )
+    trace = run(SquaredDistance(two_lines(phi)), [1.0, 0.0], local_steps=1, step_size=0.5, rounds=1)
     assert trace.dist[1] == pytest.approx(1 - sigma_min(two_lines(phi)), rel=1e-9)
 
 
@@ -98,7 +96,7 @@ def test_sets_that_are_not_affine_have_no_sigma():
     for _ in range(400):
         away = x - [0.0, 1.0]
         onto = np.array([0.0, 1.0]) + away / max(1.0, float(np.linalg.norm(away)))
-        after = (onto + [x[0], min(x[1], 0.0)]) / 2
+        after = ([*onto, x[0], min(x[1], 0.0)]) / 2
         factors.append(np.linalg.norm(after) / np.linalg.norm(x))
         x = after
     assert factors[-1] > 0.998

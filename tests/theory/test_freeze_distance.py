@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from localgd import AffineSubspace, Ball, HalfSpace, SquaredDistance, UntilStationary, run
 
-LIMIT = 600
+LIMIT = 400
 
 
 def lines(phi):
@@ -26,7 +26,7 @@ def frozen(problem, start, tol, eta):
 
 
 @pytest.mark.claim("freeze-distance", kind="numeric")
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.floats(0.2, 0.78),
     st.integers(1, 18),
@@ -62,7 +62,7 @@ def test_without_separation_the_distance_is_not_of_order_root_tol():
     sets = [Ball([0.0, 1.0], 1.0), HalfSpace([0.0, 1.0], 0.0)]
     touching = SquaredDistance(sets, common=Ball([0.0, 0.0], 0.0))
     shares = []
-    for tol in (1e-3, 1e-5):
+    for tol in (1e-2, 1e-4):
         trace, _ = frozen(touching, [0.9, 0.1], tol, 0.5)
         assert trace.local_steps[-1].sum() == 0
         shares.append(trace.dist[-1] / math.sqrt(tol))

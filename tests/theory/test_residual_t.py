@@ -72,8 +72,8 @@ def test_the_first_axis_is_an_eigenvector(lam, T, a):
 @pytest.mark.claim("residual-T", kind="numeric")
 @pytest.mark.parametrize(("T", "lam"), [(2, 0.31), (3, 0.26), (10, 0.15)])
 def test_the_limit(T, lam):
-    n = 1000
-    assert n * residual(n, T, lam) == pytest.approx(limit(lam, T), rel=0.02)
+    n = 500
+    assert n * residual(n, T, lam) == pytest.approx(limit(lam, T), rel=0.04)
 
 
 @pytest.mark.claim("residual-T", kind="numeric")
@@ -94,15 +94,15 @@ def test_two_local_steps_keep_their_worth_for_four_rounds(n, above):
 
 @pytest.mark.claim("residual-T", kind="control")
 def test_with_one_local_step_it_is_of_order_one_over_n_squared():
-    n = 1000
-    assert n * residual(n, 1, 0.31) < 1e-3
+    n = 500
+    assert n * residual(n, 1, 0.31) < 2e-3
     assert residual(n, 1, 0.31) <= 1 / (n + 1) ** 2
 
 
 @pytest.mark.claim("residual-T", kind="control")
 def test_with_equal_curvatures_and_projections_the_axis_is_balanced():
-    n = 1000
+    n = 500
     u, v = normals(1 / math.sqrt(2 * n), 1.0)
     problem = LeastSquares([[u / math.sqrt(2)], [v / math.sqrt(2)]], [[0.0], [0.0]])
     trace = run(problem, [1.0, 0.0], local_steps=2, step_size=1.0, rounds=n)
-    assert n * trace.grad_norm_sq[-1] < 1e-3
+    assert n * trace.grad_norm_sq[-1] < 2e-3

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import sympy as sp
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from rounds import one_round
 from smooth import INFINITY

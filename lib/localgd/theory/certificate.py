@@ -74,11 +74,14 @@ def proves_loss(multipliers: Multipliers, rounds: int, local_steps: int, value: 
     """Return whether `multipliers` prove f(x_n) − f* ≤ value · L‖x_0 − x*‖², in exact arithmetic.
 
     For any number of nodes with T = `local_steps` and η = 1/L. Nothing is rounded: the forms
-    are factorised in fractions.
+    are factorised in fractions. Raises ValueError for a point that the run does not have.
     """
     whole("rounds", rounds)
     whole("local_steps", local_steps)
     count = rounds * local_steps + 1
+    for pair in multipliers:
+        if not all(-1 <= k < count for k in pair):
+            raise ValueError(f"inequality {pair}: the points of this run are -1, …, {count - 1}")
     losses = [Fraction(0)] * count
     mean = _zeros(count + 1)
     split = _zeros(count)

@@ -100,7 +100,11 @@ def test_the_code_is_what_runs_depend_on(tmp_path: Path, monkeypatch: pytest.Mon
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
 
-    case, run, drawing = "bookrun/experiments/case.py", "localgd/algorithm/run.py", "bookrun/style.py"
+    case, run, drawing = (
+        "bookrun/experiments/case.py",
+        "localgd/algorithm/run.py",
+        "bookrun/style.py",
+    )
     for name in (case, run, drawing, "localgd/__init__.py", "localgd/convex/losses.py"):
         place(name, "")
     monkeypatch.setattr(records.localgd, "__file__", str(tmp_path / "localgd/__init__.py"))
