@@ -28,7 +28,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab pdf test test-browser bench check claims status fetch record record-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test test-browser bench check claims status fetch record record-check gpu-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -85,6 +85,9 @@ record: $(STAMP) ## run a network figure in full, or go on: FIGURE=fig4a [SCALE=
 
 record-check: $(STAMP) ## run the beginnings of all records again and compare [FIGURE=fig4a] [ARGS="--steps 500"]
 	@$(PYTHON) -m bookrun record-check $(FIGURE) $(ARGS)
+
+gpu-check: $(STAMP) ## check the loop on the GPU that is here: recorded/gpu-check.json [ARGS="--minutes 5"]
+	@PYTHONPATH=lib $(PYTHON) -m bookrun.commands.gpu_check $(ARGS)
 
 clean: ## remove everything generated, but not .venv
 	rm -rf build

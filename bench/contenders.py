@@ -27,8 +27,8 @@ def ours(
     etas = problem.check_step_size(eta)
     leap = problem.closed_form(etas) if engine == "closed" else None
     x = problem.initial(torch.Generator()).to(device)
-    evaluator = Evaluator(engine, problem, device)
-    chunks = divide(problem, device, None)
+    chunks, form = divide(problem, device, None)
+    evaluator = Evaluator(engine, problem, device, form)
     recorder = Recorder(problem.num_nodes, {})
     loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks)
     loop.begin()

@@ -7,13 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bookrun.commands.lock import HEADER, pins
+from bookrun.source import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -44,7 +44,7 @@ def test_the_lock_file_holds_plain_pins_only() -> None:
 
 
 def test_the_environment_file_refers_to_the_lock_file_and_pins_nothing_but_python() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.read(ROOT / "environment.yml", "environment.yml")
     *conda, last = environment["dependencies"]
     python = next(entry for entry in conda if entry.startswith("python="))
     assert environment["name"] == "localgd"

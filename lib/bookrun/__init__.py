@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from bookrun.display.tables import table
     from bookrun.experiments import records
     from bookrun.experiments.case import Case, carry_out, network_problem, training_data
-    from bookrun.experiments.comparison import LOSS_TOLERANCE, compare, shifted
+    from bookrun.experiments.comparison import compare, shifted
     from bookrun.experiments.figures import beginning
+    from bookrun.experiments.replays import LOSS_TOLERANCE
     from bookrun.sweeps import sweep
 
 _HOMES = {
@@ -57,7 +58,7 @@ _HOMES = {
 }
 _MODULE = {name: f"bookrun.display.{home}" for home, names in _HOMES.items() for name in names} | {
     "Case": "bookrun.experiments.case",
-    "LOSS_TOLERANCE": "bookrun.experiments.comparison",
+    "LOSS_TOLERANCE": "bookrun.experiments.replays",
     "beginning": "bookrun.experiments.figures",
     "carry_out": "bookrun.experiments.case",
     "compare": "bookrun.experiments.comparison",

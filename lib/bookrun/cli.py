@@ -87,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     recorder.add_argument("figure", metavar="FIGURE")
     recorder.add_argument("--scale", default="paper", help="paper (default) or cpu")
     recorder.add_argument("--engine", default="auto", help="localgd's engine; auto by default")
+    recorder.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    recorder.add_argument("--jobs", type=_jobs, default=1, help="cases at once, one thread each")
+    recorder.add_argument("--commit", help="of the tree, where it has no repository")
+    recorder.add_argument("--only", default="", metavar="TEXT", help="cases with this in the name")
     recorder.add_argument("--again", action="store_true", help="take nothing over")
     checker = command("record-check", _record_check, "run the beginnings of records again")
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
@@ -196,10 +200,10 @@ def _fetch(project: Project, _options: argparse.Namespace) -> int:
 def _record(project: Project, options: argparse.Namespace) -> int:
     from bookrun.commands import record  # brings PyTorch
 
-    path = record.record(
-        project, options.figure, options.scale, engine=options.engine, again=options.again
-    )
-    print(project.shown(path))
+    means = record.Means(options.engine, options.device, options.jobs, options.commit, options.only)
+    path = record.record(project, options.figure, options.scale, means, again=options.again)
+    if path is not None:
+        print(project.shown(path))
     return 0
 
 

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bookrun.errors import BookError
 from bookrun.files import digest, digest_files
 
@@ -69,6 +67,8 @@ class Project:
     @cached_property
     def toc(self) -> list[str]:
         """The chapters that ``_toc.yml`` names, in order, the root first."""
+        import yaml  # a figure is recorded without it
+
         path = self.root / "_toc.yml"
         if not path.is_file():
             raise BookError(f"{path} is missing: it names the chapters")
@@ -84,7 +84,7 @@ class Project:
                 for key in ("parts", "chapters", "sections", "entries", "subtrees"):
                     walk(entry.get(key))
 
-        walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+        walk(yaml.read(path, "_toc.yml"))
         repeated = sorted({name for name in found if found.count(name) > 1})
         if repeated:
             raise BookError(f"_toc.yml names {', '.join(repeated)} more than once")

@@ -2,7 +2,8 @@
 
 Every node i takes T_i gradient steps of its own, T_i up to infinity, and the nodes'
 models are then averaged.  `run` executes it; the rules say how many local steps a node
-takes; the problems say what it minimises; `Trace` is what came out.
+takes; the servers say how the next model follows from the average; the problems say what is
+minimised; `Trace` is what came out.
 
 Names are loaded on first use, so that `localgd.datasets` can be asked what data there
 are without paying for the import of PyTorch.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         UntilStationary,
     )
     from localgd.algorithm.run import run
+    from localgd.algorithm.servers import Average, Extrapolated, Received, Relaxed, Server
     from localgd.algorithm.trace import DivergenceError, Trace
     from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
     from localgd.convex.quasiconvex import SaturatedDistance
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AffineSubspace": "geometry",
+    "Average": "algorithm.servers",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
     "DivergenceError": "algorithm.trace",
+    "Extrapolated": "algorithm.servers",
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
@@ -41,9 +45,12 @@ _HOMES = {
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
     "Problem": "problem",
+    "Received": "algorithm.servers",
+    "Relaxed": "algorithm.servers",
     "RoundInfo": "algorithm.rules",
     "Rule": "algorithm.rules",
     "SaturatedDistance": "convex",
+    "Server": "algorithm.servers",
     "SquaredDistance": "convex",
     "ToOptimum": "algorithm.rules",
     "Trace": "algorithm.trace",
@@ -54,9 +61,11 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
+    "Average",
     "Ball",
     "Checkpoint",
     "DivergenceError",
+    "Extrapolated",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
@@ -64,9 +73,12 @@ __all__ = [
     "Plan",
     "PowerLoss",
     "Problem",
+    "Received",
+    "Relaxed",
     "RoundInfo",
     "Rule",
     "SaturatedDistance",
+    "Server",
     "SquaredDistance",
     "ToOptimum",
     "Trace",

@@ -1,9 +1,8 @@
 """``make chapter``: one chapter, with other parameters perhaps, and its page in seconds."""
 
+import json
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from bookrun.errors import BookError
 from bookrun.execution.freshness import reasons, record_for
@@ -44,7 +43,7 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
         table = {**found, "preview": True}
         sphinx_build.lay_out(home / "src", sources.sources(project, [wanted], mine, table))
         toc = home / "_toc.yml"
-        write_if_changed(toc, yaml.safe_dump({"format": "jb-book", "root": wanted.name}))
+        write_if_changed(toc, json.dumps({"format": "jb-book", "root": wanted.name}))
         ended = sphinx_build.run_sphinx(project, home / "src", toc, home, strict=False)
         if ended.status != 0:
             complaints = sphinx_build.complaints_in(project.log("preview"), home / "src")

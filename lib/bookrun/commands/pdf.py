@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 
 from bookrun.errors import BookError
 from bookrun.files import write_atomic
 from bookrun.project import Project
+from bookrun.source import yaml
 
 _HOST = "http://book"  # answered from the site's files: nothing leaves this machine
 _PATIENCE_MS = 600_000
@@ -100,7 +100,7 @@ def _answer(route: Any, root: Path, document: str) -> None:
 
 def compose(project: Project) -> str:
     """All chapters of the site, in reading order, as one HTML document."""
-    config = yaml.safe_load((project.root / "_config.yml").read_text(encoding="utf-8"))
+    config = yaml.read(project.root / "_config.yml", "_config.yml")
     pages = {
         name: BeautifulSoup(
             (project.html / f"{name}.html").read_text(encoding="utf-8"), "html.parser"

@@ -1,10 +1,15 @@
-"""Records a figure: its cases one after the other, each with a checkpoint, none of them twice."""
+"""Record a figure: its cases, each with a checkpoint, none of them twice."""
 
 import json
+import multiprocessing
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import torch
 
 from bookrun.errors import BookError
 from bookrun.experiments import figures, records
@@ -18,27 +23,35 @@ from localgd.datasets.download import UnreachableError
 from localgd.engine.evaluator import Engine
 
 
+@dataclass(frozen=True)
+class Means:
+    """By what a figure is recorded: engine, device, processes of one thread each, commit."""
+
+    engine: Engine = "auto"
+    device: str = "auto"
+    jobs: int = 1
+    commit: str | None = None  # where the tree was copied without its repository
+    only: str = ""  # carry out the cases with this in their names
+
+
 def record(
-    project: Project,
-    figure: str,
-    scale: str,
-    *,
-    engine: Engine = "auto",
-    again: bool = False,
-) -> Path:
-    """Carry out what is missing of a figure and write ``recorded/FIGURE.json``; its path.
+    project: Project, figure: str, scale: str, means: Means | None = None, *, again: bool = False
+) -> Path | None:
+    """Carry out what is missing of a figure and write ``recorded/FIGURE.json``; return its path.
 
     What has finished is kept under ``build/record`` and not run again, a case that was cut short
     goes on from its checkpoint, and ``recorded/`` changes when all is there. A run that is
     recorded already is taken over where its settings are the same, also when the code has
-    changed since, unless ``again`` asks for all of them anew.
+    changed since, unless ``again`` asks for all of them anew. Returns None where cases are missing,
+    as only some were asked for.
 
     Raises ``BookError`` for a figure or scale that there is not, for data that cannot be had (a
     stand-in is never recorded), for settings that cannot be run and for a checkpoint of another
     machine; ``KeyboardInterrupt`` when it is interrupted.
     """
+    means = means or Means()
     # What runs was imported before this line; the files may change while it does.
-    code, at = records.code_digest(), commit(project.root)
+    code, at = records.code_digest(), means.commit or commit(project.root)
     asked = figures.cases(figure, scale)
     published = project.recorded(figure)
     directory = project.build / "record" / f"{figure}-{scale}"
@@ -51,25 +64,50 @@ def record(
         except (UnreachableError, ValueError) as error:
             raise BookError(f"{figure} is recorded from real data only: {error}") from None
         kept = _finished([working] if again else [published, working], scale)
-        for number, case in enumerate(asked, 1):
-            label = f"{figure} {scale} {number}/{len(asked)} {case.name}"
+        for case in asked:
             if case in kept:
                 changed = kept[case].made.code != code
-                _say(f"{label}: there already{', though the code has changed' if changed else ''}")
-                continue
-            began = time.monotonic()
-            checkpoint = _checkpoint(case, directory, code)
-            trace = _carried_out(case, checkpoint, engine)
-            end = kept[case] = _recorded(case, trace, code, at, engine)
+                _say(
+                    f"{figure} {scale} {case.name}: there already"
+                    f"{', though the code has changed' if changed else ''}"
+                )
+        missing = [case for case in asked if case not in kept and means.only in case.name]
+        for case, trace, seconds in _carried_out(missing, directory, code, means):
+            end = kept[case] = _recorded(case, trace, code, at, means.engine)
             done = tuple(kept[each] for each in asked if each in kept)
             records.save(Record(figure, scale, data, done), working)
-            checkpoint.unlink(missing_ok=True)
+            _checkpoint(case, directory, code).unlink(missing_ok=True)
             _say(
-                f"{label}: {len(end) - 1} rounds, {end.local_steps.max(1).sum():.0f} steps, "
-                f"loss {end.loss[-1]:.3g}, {end.reason}, {time.monotonic() - began:.0f} s"
+                f"{figure} {scale} {len(done)}/{len(asked)} {case.name}: {len(end) - 1} rounds, "
+                f"{end.local_steps.max(1).sum():.0f} steps, loss {end.loss[-1]:.3g}, "
+                f"{end.reason}, {seconds:.0f} s"
             )
+        lacking = [case.name for case in asked if case not in kept]
+        if lacking:
+            _say(f"{figure} {scale}: still missing are {', '.join(lacking)}")
+            return None
         records.save(Record(figure, scale, data, tuple(kept[each] for each in asked)), published)
     return published
+
+
+def _carried_out(
+    cases: list[Case], directory: Path, code: str, means: Means
+) -> Iterator[tuple[Case, Trace, float]]:
+    """Run the cases and yield each as it ends: one after the other, or in several processes."""
+    orders = [(case, _checkpoint(case, directory, code), means) for case in cases]
+    if means.jobs == 1:
+        for order in orders:
+            yield _one(*order)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(means.jobs, context, torch.set_num_threads, (1,)) as pool:
+        running = [pool.submit(_one, *order) for order in orders]
+        try:
+            for ended in as_completed(running):
+                yield ended.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
@@ -83,15 +121,17 @@ def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
     return found
 
 
-def _carried_out(case: Case, checkpoint: Path, engine: Engine) -> Trace:
-    """One case's run; one that diverges ends where it does."""
+def _one(case: Case, checkpoint: Path, means: Means) -> tuple[Case, Trace, float]:
+    """Run one case; one that diverges ends where it does."""
+    began = time.monotonic()
     try:
         trace = carry_out(
             case,
             source="real",
-            engine=engine,
+            device=means.device,
+            engine=means.engine,
             checkpoint=checkpoint,
-            progress=sys.stderr.isatty(),
+            progress=means.jobs == 1 and sys.stderr.isatty(),
         )
     except DivergenceError as error:
         trace = error.trace
@@ -99,7 +139,7 @@ def _carried_out(case: Case, checkpoint: Path, engine: Engine) -> Trace:
         raise BookError(f"{case.name}: {error}") from None
     if trace.reason == "interrupted":
         raise KeyboardInterrupt
-    return trace
+    return case, trace, time.monotonic() - began
 
 
 def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> Recorded:

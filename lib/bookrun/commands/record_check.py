@@ -1,11 +1,18 @@
-"""``make record-check``: run the beginnings of recorded runs again and compare."""
+"""``make record-check``: run the beginnings of recorded runs again, compare, and keep the outcome.
+
+``recorded/FIGURE.check.json`` says what was compared, by what code and where; captions read it.
+"""
+
+from datetime import UTC, datetime
 
 from bookrun.errors import BookError
-from bookrun.experiments import records
+from bookrun.experiments import figures as catalogue
+from bookrun.experiments import records, replays
 from bookrun.experiments.case import training_data
-from bookrun.experiments.comparison import LOSS_TOLERANCE, RESIDUAL_TOLERANCE, replay
-from bookrun.experiments.figures import cases, names
+from bookrun.experiments.comparison import replay
+from bookrun.experiments.machine import processor
 from bookrun.experiments.records import Record
+from bookrun.experiments.replays import LOSS_TOLERANCE, RESIDUAL_TOLERANCE, Replay, Replays
 from bookrun.project import Project
 from localgd.datasets.download import UnreachableError
 
@@ -13,23 +20,29 @@ from localgd.datasets.download import UnreachableError
 def check(project: Project, figures: list[str], steps: int) -> list[str]:
     """Replay the records of these figures, or of all there are; print, and return what is wrong.
 
-    Raises ``BookError`` for a record that is missing or broken and for data that cannot be had.
+    What was compared is written beside each record. Raises ``BookError`` for a record that is
+    missing or broken and for data that cannot be had.
     """
     problems: list[str] = []
-    for name in figures or [each for each in names() if project.recorded(each).is_file()]:
-        record = records.load(project.recorded(name))
+    for name in figures or [each for each in catalogue.names() if project.recorded(each).is_file()]:
+        path = project.recorded(name)
+        record = records.load(path)
         print(f"{name}, scale {record.scale}. {record.provenance()}")
         problems += [f"{name}: {problem}" for problem in _settings(record)]
+        code = records.code_digest()
         try:
-            problems += _replays(record, steps)
+            found = _replays(record, steps)
         except (UnreachableError, ValueError, ArithmeticError) as error:
             raise BookError(f"{name}: {error}") from None
+        problems += [f"{name}: {_difference(each)}" for each in found if not each.agrees]
+        day = datetime.now(UTC).date().isoformat()
+        replays.save(Replays(record.digest, code, day, processor(), tuple(found)), path)
     return problems
 
 
 def _settings(record: Record) -> list[str]:
-    """Where the record is not of what the catalogue asks for today."""
-    asked = {case.name: case for case in cases(record.figure, record.scale)}
+    """Say where the record is not of what is asked for today."""
+    asked = {case.name: case for case in catalogue.cases(record.figure, record.scale)}
     there = {each.case.name: each.case for each in record.cases}
     return [
         *(f"{name} is not in the record" for name in asked if name not in there),
@@ -42,25 +55,29 @@ def _settings(record: Record) -> list[str]:
     ]
 
 
-def _replays(record: Record, steps: int) -> list[str]:
+def _replays(record: Record, steps: int) -> list[Replay]:
+    """Replay every run of the record and print a line for each."""
     data = training_data(record.cases[0].case, "real").source.sha256
     if data != record.data.sha256:
-        return [f"{record.figure}: it was made of other data: {record.data.sha256}, not {data}"]
-    problems = []
+        raise ValueError(f"it was made of other data: {record.data.sha256}, not {data}")
+    found = []
     for each in record.cases:
-        found = replay(each, steps)
-        mark = "agrees" if found.agrees else "DIFFERS"
+        ended = replay(record, each, steps)
         print(
-            f"  {found.name}: {found.held} of {found.rounds} rounds compared; "
-            f"loss within {found.loss_error:.1e}, residual within {found.residual_error:.1e}: "
-            f"{mark}",
+            f"  {ended.name}: {ended.steps} local steps compared, {ended.rounds} rounds; "
+            f"loss within {ended.loss_error:.1e}, residual within {ended.residual_error:.1e}: "
+            f"{'agrees' if ended.agrees else 'DIFFERS'}",
             flush=True,
         )
-        if not found.agrees:
-            problems.append(
-                f"{record.figure}: {found.name} is not what the code gives now: loss off by "
-                f"{found.loss_error:.1e} (at most {LOSS_TOLERANCE:g}), residual by "
-                f"{found.residual_error:.1e} (at most {RESIDUAL_TOLERANCE:g}), step counts "
-                f"{'agree' if found.steps_agree else 'differ'}"
-            )
-    return problems
+        found.append(ended)
+    return found
+
+
+def _difference(found: Replay) -> str:
+    if found.steps == 0:
+        return f"{found.name}: nothing was compared: rounding reaches its first local steps"
+    return (
+        f"{found.name} is not what the code gives now: loss off by {found.loss_error:.1e} (at "
+        f"most {LOSS_TOLERANCE:g}), residual by {found.residual_error:.1e} (at most "
+        f"{RESIDUAL_TOLERANCE:g}), step counts {'agree' if found.steps_agree else 'differ'}"
+    )

@@ -35,6 +35,7 @@ class Case:
     deals the images in file order, any other in a random order.
     ``width``: channels of ResNet-18's first stage, 64 in the original.  ``activation``: LeNet's.
     ``test_samples``: on so many test images loss and accuracy are measured after every round.
+    ``tf32``: a GPU may multiply float32 numbers with a mantissa of 10 bits; elsewhere of no effect.
 
     Raises ``ValueError`` for a case that has both or neither of ``local_steps`` and ``grad_tol``,
     and for a network or activation that there is not.
@@ -52,6 +53,7 @@ class Case:
     width: int = 64
     activation: str = "relu"
     test_samples: int = 0
+    tf32: bool = False
 
     def __post_init__(self) -> None:
         if (self.local_steps is None) == (self.grad_tol is None):
@@ -117,6 +119,7 @@ def carry_out(
         rounds=case.rounds if rounds is None else rounds,
         device=device,
         engine=engine,
+        tf32=case.tf32,
         checkpoint=checkpoint,
         measure=_test_measure(case, posed, source) if case.test_samples else None,
         progress=progress,

@@ -1,17 +1,20 @@
-"""Runs the first rounds of recorded runs again, on the CPU, and compares."""
+"""Run the beginning of a recorded run again, on the CPU, and compare.
 
-from dataclasses import dataclass, replace
+A replay compares the rounds that cost so many local steps at most.  Where the first round alone
+costs more, it compares within that round: the run of the same start in the record whose only or
+first round is so many steps long has the same beginning.
+"""
+
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from bookrun.experiments.case import Case, carry_out, network_problem
-from bookrun.experiments.records import Recorded
+from bookrun.experiments.records import Record, Recorded
+from bookrun.experiments.replays import Replay
 from localgd import Trace, run
-
-#: How far a replayed value may be from the recorded one, relative.
-LOSS_TOLERANCE = 1e-3
-RESIDUAL_TOLERANCE = 1e-2
 
 #: Another machine sums in another order, and training makes the difference grow.  Rounds count as
 #: long as a start changed by ``NUDGE`` moves their loss and residual no farther than this.
@@ -20,66 +23,89 @@ LOSS_MOVED = 3e-5
 RESIDUAL_MOVED = 1e-3
 
 
-@dataclass(frozen=True)
-class Replay:
-    """What the first rounds of one recorded run gave when they were run again."""
+def replay(record: Record, recorded: Recorded, steps: int) -> Replay:
+    """Run the first ``steps`` local steps of a run again, at most, and compare.
 
-    name: str
-    rounds: int  # that were run
-    held: int  # of these, the first ones, that rounding does not reach
-    loss_error: float  # largest relative difference of f(x_n), n ≤ held
-    residual_error: float  # and of ‖∇f(x_n)‖²
-    steps_agree: bool  # the step counts, within 10 % where a threshold decides
-
-    @property
-    def agrees(self) -> bool:
-        """Whether all of it is within the tolerances."""
-        return (
-            self.loss_error <= LOSS_TOLERANCE
-            and self.residual_error <= RESIDUAL_TOLERANCE
-            and self.steps_agree
-        )
-
-
-def replay(recorded: Recorded, steps: int) -> Replay:
-    """Run as many first rounds as cost ``steps`` local steps at most, and compare.
-
-    Where the first round costs more, only the start is compared.  It runs on as many threads as
-    the record was made with, for sums in the same order.  Raises what ``experiments.carry_out``
-    raises.
+    It runs on as many threads as the record was made with, for sums in the same order.  Raises
+    what ``experiments.carry_out`` raises.
     """
-    case = replace(recorded.case, rounds=_rounds(recorded.local_steps, steps))
     before = torch.get_num_threads()
-    torch.set_num_threads(recorded.made.threads)
+    torch.set_num_threads(min(before, recorded.made.threads))
     try:
-        trace = carry_out(case, source="real", device="cpu", engine="eager")
-        return compare(recorded, trace, steps)
+        rounds = _rounds(recorded.local_steps, steps)
+        if rounds:
+            case = replace(recorded.case, rounds=rounds)
+            return compare(recorded, carry_out(case, source="real", device="cpu", engine="eager"))
+        return _within(record, recorded, steps)
     finally:
         torch.set_num_threads(before)
 
 
-def compare(recorded: Recorded, trace: Trace, steps: int) -> Replay:
-    """Compare the first rounds of ``trace``, of at most ``steps`` local steps, with the recorded.
+def compare(recorded: Recorded, trace: Trace) -> Replay:
+    """Compare the rounds of ``trace`` with the recorded ones, as far as rounding does not reach.
 
-    As long as rounding does not reach them: to find out, these rounds are run once more, from a
-    start that differs by ``NUDGE``.
+    To find out how far that is, these rounds are run once more, from a start changed by
+    ``NUDGE``.
     """
-    held = _steady(recorded.case, trace, _rounds(trace.local_steps, steps))
+    held = _steady(trace, shifted(recorded.case, len(trace) - 1)) if len(trace) > 1 else 0
     rows = slice(0, held + 1)
     there, here = recorded.local_steps[rows], trace.local_steps[rows]
     slack = 0.0 if recorded.met is None else 0.1
     return Replay(
         name=recorded.case.name,
-        rounds=len(trace) - 1,
-        held=held,
+        steps=int(here.max(1).sum()),
+        rounds=held,
         loss_error=_relative(trace.loss[rows], recorded.loss[rows]),
         residual_error=_relative(trace.grad_norm_sq[rows], recorded.grad_norm_sq[rows]),
         steps_agree=there.shape == here.shape and bool((abs(here - there) <= slack * there).all()),
     )
 
 
+def _within(record: Record, recorded: Recorded, steps: int) -> Replay:
+    """Compare the first steps of the first round: those that other runs of the record end with.
+
+    The rule is cut to as many steps, and its run compared with the recorded one of T = so many.
+    """
+    for other in _beginnings(record, recorded, steps):
+        T = other.case.local_steps
+        assert T is not None
+        case = replace(recorded.case, rounds=1)
+        cut = "local_steps" if case.grad_tol is None else "max_steps"
+        case = replace(case, **{cut: T})  # type: ignore[arg-type]
+        here = carry_out(case, source="real", device="cpu", engine="eager")
+        if _steady(here, shifted(case, 1)) == 0:
+            continue
+        return Replay(
+            name=recorded.case.name,
+            steps=T,
+            rounds=0,
+            loss_error=_relative(here.loss, other.loss[:2]),
+            residual_error=_relative(here.grad_norm_sq, other.grad_norm_sq[:2]),
+            steps_agree=bool((here.local_steps[1] == T).all()),
+        )
+    return Replay(recorded.case.name, 0, 0, 0.0, 0.0, True)
+
+
+def _beginnings(record: Record, recorded: Recorded, steps: int) -> list[Recorded]:
+    """Return the runs that are the beginning of this one, those of the most steps first."""
+    shortest = min(float(steps), recorded.local_steps[1].min())
+    found = [
+        other
+        for other in record.cases
+        if other.case.local_steps
+        and other.case.local_steps <= shortest
+        and replace(other.case, **_rule(recorded.case)) == recorded.case
+    ]
+    return sorted(found, key=lambda other: -(other.case.local_steps or 0))
+
+
+def _rule(case: Case) -> dict[str, Any]:
+    names = ("local_steps", "grad_tol", "max_steps", "rounds")
+    return {name: getattr(case, name) for name in names}
+
+
 def shifted(case: Case, rounds: int) -> Trace:
-    """The case's first rounds on the CPU, from a start that is larger by ``NUDGE``, relative."""
+    """Run the case's first rounds on the CPU, from a start larger by ``NUDGE``."""
     posed = network_problem(case)
     start = posed.initial(torch.Generator()).numpy()
     return run(
@@ -94,18 +120,14 @@ def shifted(case: Case, rounds: int) -> Trace:
 
 
 def _rounds(local_steps: np.ndarray, steps: int) -> int:
-    """How many first rounds cost at most so many local steps, those of the slowest node."""
+    """Return how many first rounds cost at most so many local steps, those of the slowest node."""
     return int(np.flatnonzero(np.cumsum(local_steps.max(1)) <= steps)[-1])
 
 
-def _steady(case: Case, trace: Trace, rounds: int) -> int:
-    """How many of these rounds stay what they are when the start changes a little."""
-    if rounds == 0:
-        return 0
-    twin = shifted(case, rounds)
-    rows = slice(0, rounds + 1)
-    reached = (_apart(twin.loss, trace.loss[rows]) > LOSS_MOVED) | (
-        _apart(twin.grad_norm_sq, trace.grad_norm_sq[rows]) > RESIDUAL_MOVED
+def _steady(trace: Trace, twin: Trace) -> int:
+    """Return how many first rounds stay what they are when the start changes a little."""
+    reached = (_apart(twin.loss, trace.loss) > LOSS_MOVED) | (
+        _apart(twin.grad_norm_sq, trace.grad_norm_sq) > RESIDUAL_MOVED
     )
     return int(np.flatnonzero(np.append(reached[1:], True))[0])
 

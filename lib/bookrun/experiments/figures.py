@@ -22,12 +22,16 @@ DRAWN_FROM: Mapping[str, tuple[str, ...]] = {"fig7": ("fig4a", "fig6")}
 
 @dataclass(frozen=True)
 class Plan:
-    """Every T at every number of nodes for every seed, then the threshold rule in the same way."""
+    """Every T at every number of nodes for every seed, then the threshold rule in the same way.
+
+    The seeds are those from ``first_seed`` to ``seeds`` − 1.
+    """
 
     base: Case  # its local_steps, nodes and seed are replaced
     nodes: tuple[int, ...]
     steps: tuple[int, ...]
     seeds: int
+    first_seed: int = 0
     grad_tol: float | None = None
     max_steps: int | None = None
     variants: tuple[Mapping[str, Any], ...] = ({},)  # settings that depart from `base`
@@ -41,42 +45,68 @@ class Plan:
         return [
             replace(self.base, nodes=m, seed=seed, **rule, **variant)
             for rule, variant, m, seed in product(
-                rules, self.variants, self.nodes, range(self.seeds)
+                rules, self.variants, self.nodes, range(self.first_seed, self.seeds)
             )
         ]
 
 
-_STEPS = (1, 10, 100)
 _LENET = Case("lenet", samples=1000, nodes=10, step_size=0.2, rounds=60, local_steps=1)
-_RESNET = Case("resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, local_steps=1)
-_NARROW = replace(_RESNET, samples=200, width=4, rounds=16)
+_RESNET = Case(
+    "resnet18", samples=1000, nodes=10, step_size=0.1, rounds=60, local_steps=1, tf32=True
+)
+_NARROW = replace(_RESNET, samples=200, width=4, rounds=16, tf32=False)
 _ALL_MNIST = replace(_LENET, samples=60_000, test_samples=10_000)
 _SOME_MNIST = replace(_ALL_MNIST, samples=3000, rounds=12)
-_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice that of ResNet-18
-_OTHER_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
+_LENET_CHOICES = ({"step_size": 0.1}, {"step_size": 0.4}, {"activation": "tanh"})
+_RESNET_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice the figure's
+_LENET_TOL = {"grad_tol": 1e-4, "max_steps": 5000}
 
-_FIG4A = Plan(_LENET, (10,), _STEPS, seeds=3, grad_tol=1e-4, max_steps=5000)
-_FIG6 = replace(_FIG4A, base=replace(_LENET, rounds=40), nodes=(2, 5))
-_CHOICES = Plan(replace(_LENET, rounds=20), (10,), _STEPS, seeds=1, variants=_OTHER_CHOICES)
+
+def _of_lenet(nodes: tuple[int, ...]) -> tuple[Plan, ...]:
+    """T = 1 and 10 for long enough to leave the plateau, T = 100 and the threshold, and 50 steps.
+
+    The last is what a replay compares of a round that is longer.
+    """
+    few = Plan(replace(_LENET, rounds=200), nodes, (1, 10), seeds=3)
+    many = Plan(_LENET, nodes, (100,), seeds=3, **_LENET_TOL)  # type: ignore[arg-type]
+    return few, many, Plan(replace(_LENET, rounds=1), nodes, (50,), seeds=3)
+
+
+def _of_resnet(base: Case, rounds: int, tolerances: tuple[float, ...]) -> tuple[Plan, ...]:
+    """One seed in full and two more for ten rounds, then the threshold rules."""
+    return (
+        Plan(replace(base, rounds=rounds), (10,), _STEPS, seeds=1),
+        Plan(replace(base, rounds=10), (10,), _STEPS, seeds=3, first_seed=1),
+        *(
+            Plan(replace(base, rounds=rounds), (10,), (), seeds=1, grad_tol=tol, max_steps=5000)
+            for tol in tolerances
+        ),
+    )
+
+
+_STEPS = (1, 10, 100)
+_CHOICES = Plan(replace(_LENET, rounds=20), (2, 5, 10), _STEPS, seeds=1, variants=_LENET_CHOICES)
 _EQUAL_WORK = tuple(Plan(replace(_LENET, rounds=3000 // T), (10,), (T,), seeds=1) for T in (1, 10))
 
+
+def _resnet_choices(base: Case) -> tuple[Plan, ...]:
+    return (Plan(replace(base, rounds=10), (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
+
+
 _PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
-    "fig4a": {"cpu": (_FIG4A,), "paper": (_FIG4A,)},
+    "fig4a": dict.fromkeys(SCALES, _of_lenet((10,))),
     "fig4b": {
-        "cpu": (Plan(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),),
-        "paper": (Plan(_RESNET, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=5000),),
+        "cpu": _of_resnet(_NARROW, 30, (1e-2, 1e-4)),
+        "paper": _of_resnet(_RESNET, 60, (1e-2, 1e-5)),
     },
-    "fig6": {"cpu": (_FIG6,), "paper": (_FIG6,)},
+    "fig6": dict.fromkeys(SCALES, _of_lenet((2, 5))),
     "fig8": {
         "cpu": (Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
-        "paper": (Plan(_ALL_MNIST, (5, 10), _STEPS, seeds=3),),
+        "paper": (Plan(replace(_ALL_MNIST, rounds=40), (5, 10), _STEPS, seeds=1),),
     },
-    "fig4b-choices": {
-        "cpu": (Plan(replace(_NARROW, rounds=10), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
-        "paper": (Plan(replace(_RESNET, rounds=20), (10,), _STEPS, seeds=1, variants=_STEP_SIZES),),
-    },
-    "fig4a-choices": {"cpu": (_CHOICES,), "paper": (_CHOICES,)},
-    "fig4a-work": {"cpu": _EQUAL_WORK, "paper": _EQUAL_WORK},
+    "fig4b-choices": {"cpu": _resnet_choices(_NARROW), "paper": _resnet_choices(_RESNET)},
+    "fig4a-choices": dict.fromkeys(SCALES, (_CHOICES,)),
+    "fig4a-work": dict.fromkeys(SCALES, _EQUAL_WORK),
 }
 
 

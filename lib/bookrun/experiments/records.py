@@ -4,11 +4,13 @@
 runs their beginnings again. Columns hold seven significant digits.
 """
 
+import ast
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from numpy.typing import NDArray
 
 import localgd
 from bookrun.errors import BookError
+from bookrun.experiments import case, replays
 from bookrun.experiments.case import Case
-from bookrun.files import digest, digest_files, write_atomic
+from bookrun.experiments.replays import Replays
+from bookrun.files import digest, write_atomic
 from localgd import Trace
 from localgd.datasets import Source
 
@@ -92,6 +96,8 @@ class Record:
     scale: str
     data: Source  # of the training images; real ones
     cases: tuple[Recorded, ...]
+    digest: str = ""  # SHA-256 of the file that it was read from
+    replays: Replays | None = None  # what is kept beside that file
 
     def select(self, **settings: Any) -> list[Recorded]:
         """The runs whose case has these settings: ``select(nodes=10, local_steps=100)``.
@@ -116,11 +122,6 @@ class Record:
             raise RecordError(f"the record of {self.figure} has {len(found)} such runs: {names}")
         return found[0]
 
-    @property
-    def current(self) -> bool:
-        """Whether every run was made by the code that is here now."""
-        return all(each.made.code == code_digest() for each in self.cases)
-
     def provenance(self) -> str:
         """Sentences for a caption: when, on what, by what and of what the record was made."""
         days = sorted({each.made.started[:10] for each in self.cases})
@@ -129,10 +130,10 @@ class Record:
         drawn = sorted({each.case.seed for each in self.cases})
         seeds = f"seed{'s' if len(drawn) > 1 else ''} {', '.join(map(str, drawn))}"
         hashes = ", ".join(f"{file} {sha[:12]}…" for file, sha in self.data.sha256.items())
-        state = (
-            "The code that the runs depend on has not changed since."
-            if self.current
-            else "The code that the runs depend on has changed since; `make record-check` compares."
+        replayed = (
+            self.replays.sentence(self.digest, code_digest())
+            if self.replays
+            else "It was not replayed yet: `make record-check` does that."
         )
         return (
             f"Recorded {span} on {_joined(each.made.device for each in self.cases)}, "
@@ -140,15 +141,16 @@ class Record:
             f"in {_duration(seconds)} of computing, at commit "
             f"{_joined(each.made.commit for each in self.cases)}, with "
             f"{_joined(_versions(each.made.versions) for each in self.cases)}; {seeds}; "
-            f"{self.data.name}, SHA-256 {hashes}. {state}"
+            f"{self.data.name}, SHA-256 {hashes}. {replayed}"
         )
 
 
 def code_digest() -> str:
-    """Fingerprint of all that a network run's numbers depend on in this project.
+    """Return the fingerprint of all that a network run's numbers depend on in this project.
 
-    What draws pages is not among it, and neither is what ``localgd`` has for convex problems, so
-    that a change there leaves records as they are.
+    What draws pages is not among it, and neither is what ``localgd`` has for convex problems. Of
+    the rest it takes the statements without docstrings, comments, imports and the files that they
+    stand in: what is moved or explained better runs as before.
     """
     package = Path(localgd.__file__).parent
     used = [
@@ -156,8 +158,23 @@ def code_digest() -> str:
         for path in package.rglob("*.py")
         if path.relative_to(package).parts[0].removesuffix(".py") not in CONVEX
     ]
-    experiments = Path(__file__).parent / "case.py"
-    return digest(digest_files(package, used), experiments.read_bytes())
+    return digest(*sorted(chain.from_iterable(map(_statements, [*used, Path(case.__file__)]))))
+
+
+def _statements(path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [each for each in body if not _explains(each)]  # type: ignore[attr-defined]
+    return [ast.dump(statement) for statement in tree.body]
+
+
+def _explains(statement: ast.stmt) -> bool:
+    """Whether a statement computes nothing: an import, a docstring."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return True
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def save(record: Record, path: Path) -> None:
@@ -186,6 +203,8 @@ def load(path: str | Path) -> Record:
             scale=_text(found, "scale"),
             data=_real(Source(**_mapping(found, "data"))),
             cases=tuple(_recorded(each) for each in found["cases"]),
+            digest=digest(path.read_bytes()),
+            replays=replays.load(path),
         )
     except KeyError as error:
         raise RecordError(f"{path}: it lacks {error}") from None

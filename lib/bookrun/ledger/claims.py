@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from bookrun.errors import BookError
 from bookrun.project import Project
+from bookrun.source import yaml
 
 ERRATUM = ("printed", "counterexample", "corrected", "survives", "headline")
 
@@ -46,10 +45,7 @@ def load(project: Project) -> list[Row]:
     if not project.claims.is_file():
         return []
     where = project.shown(project.claims)
-    try:
-        found = yaml.safe_load(project.claims.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise BookError(f"{where} is not YAML: {error}") from None
+    found = yaml.read(project.claims, where)
     rows = [_row(entry, where) for entry in found or []]
     names = Counter(row.id for row in rows)
     for name, count in names.items():

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from bookrun.errors import BookError
 from bookrun.project import Project
+from bookrun.source import yaml
 from bookrun.source.parameters import Parameter, declared, overrides
 
 QUICK = "quick"
@@ -37,6 +36,11 @@ class Chapter:
     name: str
     text: str
 
+    @property
+    def where(self) -> str:
+        """The chapter in a message."""
+        return f"chapter {self.name}"
+
     @cached_property
     def header(self) -> dict[str, Any]:
         """The YAML front matter."""
@@ -45,12 +49,7 @@ class Chapter:
             return {}
         for number, line in enumerate(lines[1:], start=1):
             if line.strip() == "---":
-                try:
-                    found = yaml.safe_load("\n".join(lines[1:number]))
-                except yaml.YAMLError as error:
-                    raise BookError(
-                        f"chapter {self.name}: its header is not YAML: {error}"
-                    ) from None
+                found = yaml.load("\n".join(lines[1:number]), f"{self.where}, header", 2)
                 return found if isinstance(found, dict) else {}
         return {}
 
@@ -88,16 +87,16 @@ class Chapter:
     def code(self) -> list[CodeCell]:
         """The code cells, in order."""
         cells: list[CodeCell] = []
-        mark, block = "", list[str]()
-        for line in self.text.splitlines():
+        mark, block, first = "", list[str](), 0
+        for number, line in enumerate(self.text.splitlines(), start=1):
             if not mark:
                 opening = _FENCE.match(line)
                 if opening:
-                    mark, block = opening["mark"], []
+                    mark, block, first = opening["mark"], [], number + 1
             elif (
                 line.strip() and not line.strip().strip(mark[0]) and len(line.strip()) >= len(mark)
             ):
-                cells.append(_code_cell(block))
+                cells.append(_code_cell(block, self.where, first))
                 mark = ""
             else:
                 block.append(line)
@@ -130,17 +129,18 @@ def check_profile(profile: str) -> None:
         raise BookError(f"PROFILE={profile} is not one of {', '.join(PROFILES)}")
 
 
-def _code_cell(block: list[str]) -> CodeCell:
+def _code_cell(block: list[str], where: str, first: int) -> CodeCell:
+    """Return the cell whose block begins at line ``first`` of its chapter."""
     options: dict[str, Any] = {}
     rest = block
     if block and block[0].strip() == "---":
         end = next((i for i, line in enumerate(block[1:], 1) if line.strip() == "---"), 0)
-        options = yaml.safe_load("\n".join(block[1:end])) or {}
+        options = yaml.load("\n".join(block[1:end]), where, first + 1) or {}
         rest = block[end + 1 :]
     else:
         while rest and re.match(r":[\w-]+:", rest[0]):
             key, _, value = rest[0][1:].partition(":")
-            options[key] = yaml.safe_load(value)
+            options[key] = yaml.load(value, where, first + len(block) - len(rest))
             rest = rest[1:]
     tags = options.get("tags") or []
     return CodeCell(tuple([tags] if isinstance(tags, str) else tags), "\n".join(rest).strip("\n"))

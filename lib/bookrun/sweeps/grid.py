@@ -109,14 +109,9 @@ def load(project: Project, path: Path) -> Grid:
 
 
 def _document(path: Path, where: str) -> Mapping[str, Any]:
-    try:
-        found = yaml.load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BookError(f"GRID={where} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BookError(f"{where} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise BookError(f"{where} is not YAML: {error}") from None
+    if not path.is_file():
+        raise BookError(f"GRID={where} does not exist")
+    found = yaml.read(path, where)
     if not isinstance(found, dict):
         raise BookError(f"{where} is not a grid: it must be a mapping with {', '.join(_KEYS)}")
     unknown = sorted(str(key) for key in found if key not in _KEYS)

@@ -12,35 +12,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from localgd.algorithm.local_phase import Within
-from localgd.algorithm.local_steps import Position
-from localgd.algorithm.rounds import Rounds, Snapshot
+from localgd.algorithm import checkpoint_file
+from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import Rule
+from localgd.algorithm.servers import Server
 from localgd.files import write_atomically
 from localgd.fingerprint import describe, digest, plain
-from localgd.problem import Problem
-
-_FORMAT = "localgd checkpoint 2"
-_KEYS = {
-    "format",
-    "fingerprint",
-    "provenance",
-    "rows",
-    "x",
-    "last_steps",
-    "within",
-    "frozen",
-    "work",
-    "compiles",
-    "rule",
-    "writer",
-}
 
 
 @dataclass(frozen=True)
@@ -65,98 +46,150 @@ class Checkpoint:
             raise ValueError(f"every_rounds={self.every_rounds} must be ≥ 1")
 
 
-class Keeper:
-    """Writes the checkpoint of one run when it is due, and takes the run up from it."""
+class NoKeeper:
+    """Keeps nothing: a run without a checkpoint."""
 
-    def __init__(self, settings: Checkpoint, fingerprint: Mapping[str, str]) -> None:
-        self.settings, self.path = settings, Path(settings.path)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def after_round(self) -> None:
+        """Do nothing."""
+
+    def when_due(self) -> None:
+        """Do nothing."""
+
+    def way_on(self) -> str:
+        """Say how an interrupted run could have gone on."""
+        return (
+            "the trace ends there. With checkpoint=PATH the same call could have been taken up "
+            "again."
+        )
+
+
+class Keeper(NoKeeper):
+    """Writes the checkpoint of one run when it is due, and takes the run up from it.
+
+    A context manager: on the way in `rounds` goes on from the checkpoint, where there is one;
+    on the way out, whatever the reason, the checkpoint is written.
+    """
+
+    def __init__(
+        self, settings: Checkpoint, fingerprint: Mapping[str, str], rounds: Rounds
+    ) -> None:
+        self.settings, self.path, self.rounds = settings, Path(settings.path), rounds
         self._fingerprint = dict(fingerprint)
-        self._rule: str | None = None  # what the rule was at the start
+        self._digests: list[str] = []  # what the rule and the server were at the start
         self._mark: tuple[int, int] | None = None  # tells the file as it was written last
         self._name = secrets.token_hex(8)  # tells this run's files from those of others
         self._writes = False
         self._written, self._rows = time.monotonic(), 1  # row 0 is no round
 
-    def take_up(self, rounds: Rounds) -> None:
-        """Let `rounds` go on from the checkpoint, where there is one.
+    def __enter__(self) -> Self:
+        """Take the run up.
 
         Raises `ValueError` for a file that is not a checkpoint, and for one of another run,
         naming what differs.
         """
-        if not self.path.exists():
-            return
-        state = self._load()
+        if self.path.exists():
+            self._take_up(checkpoint_file.load(self.path))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write; an interrupt meanwhile loses nothing, and a second one ends it all."""
+        try:
+            self.write()
+        except KeyboardInterrupt:
+            self.write()
+            raise
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        there, here = state["fingerprint"], self._fingerprint
         differing = [
-            f"{name} is {state['fingerprint'].get(name, 'absent')} there and "
-            f"{self._fingerprint.get(name, 'absent')} here"
-            for name in sorted({*state["fingerprint"], *self._fingerprint})
-            if state["fingerprint"].get(name) != self._fingerprint.get(name)
+            f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
+            for name in sorted({*there, *here})
+            if there.get(name) != here.get(name)
         ]
         if differing:
             raise ValueError(
                 f"{self.path} is the checkpoint of another run: {'; '.join(differing)}. Give this "
                 "run another path, or remove the file to start anew"
             )
-        device = rounds.x.device
-        rounds.recorder.rows[:] = [_row(row) for row in state["rows"]]
-        rounds.recorder.provenance = json.loads(state["provenance"])
-        rounds.resume(
-            Snapshot(
-                rows=len(state["rows"]),
-                x=state["x"].to(device),
-                last_steps=None if state["last_steps"] is None else state["last_steps"].numpy(),
-                within=_within(state["within"], device),
-                frozen=state["frozen"],
-                work=state["work"],
-                compiles=state["compiles"],
-                rule=state["rule"],
-            )
-        )
-        self._rows = len(state["rows"])
+        recorder = self.rounds.recorder
+        recorder.rows[:] = checkpoint_file.rows(state)
+        # It began when the run did; how far it is to go may have changed.
+        recorder.provenance = {
+            **json.loads(state["provenance"]),
+            "settings": recorder.provenance["settings"],
+        }
+        self.rounds.resume(checkpoint_file.snapshot(state, self.rounds.x.device))
+        self._rows = len(recorder.rows)
 
-    def start(self, rounds: Rounds) -> None:
+    def start(self) -> None:
         """Write for the first time.
 
         Raises `OSError` where the file cannot be written, and `TypeError` where the state of
-        the rule cannot be read again.
+        the rule or of the server cannot be read again.
         """
-        self._rule = digest(vars(rounds.rule))
-        kind = type(rounds.rule)
-        if (kind.state_dict is Rule.state_dict) != (kind.load_state_dict is Rule.load_state_dict):
+        self._digests = [digest(vars(part)) for part in self._parts()]
+        for part in self._parts():
+            self._check_readable(part)
+        self._replace()
+        self._writes = True
+
+    def after_round(self) -> None:
+        """Write, if it is time.
+
+        Raises `TypeError` where the rule or the server has changed in a way that is not kept.
+        """
+        for part, before in zip(self._parts(), self._digests, strict=True):
+            if not _has_state(part) and digest(vars(part)) != before:
+                raise TypeError(
+                    f"{type(part).__qualname__} changes its attributes from round to round: a run "
+                    "with a checkpoint could not be taken up. Let it override state_dict and "
+                    "load_state_dict"
+                )
+        self.when_due()
+
+    def way_on(self) -> str:
+        """Say how an interrupted run goes on."""
+        return f"{self.path} keeps it. The same call with the same checkpoint goes on from there."
+
+    def _parts(self) -> list[Rule | Server]:
+        return [self.rounds.rule, self.rounds.server]
+
+    def _check_readable(self, part: Rule | Server) -> None:
+        kind = type(part)
+        if _has_state(part) != (kind.load_state_dict is not _base(part).load_state_dict):
             raise TypeError(
                 f"{kind.__qualname__} overrides one of state_dict and load_state_dict: a run is "
                 "taken up with both"
             )
-        content = self._content(rounds)
+        buffer = io.BytesIO()
+        torch.save(dict(part.state_dict()), buffer)
         try:
-            torch.load(io.BytesIO(content), weights_only=True)
+            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
         except pickle.UnpicklingError as error:
             raise TypeError(
-                f"the state_dict of {type(rounds.rule).__qualname__} holds what a checkpoint "
+                f"the state_dict of {kind.__qualname__} holds what a checkpoint "
                 "cannot (numbers, texts, lists, dictionaries and tensors only): "
                 f"{str(error).splitlines()[0]}"
             ) from error
-        self._replace(content, rounds)
-        self._writes = True
 
-    def check_rule(self, rule: Rule) -> None:
-        """Raise `TypeError` where a rule has changed in a way that a checkpoint does not keep."""
-        kept = type(rule).state_dict is not Rule.state_dict
-        if not kept and digest(vars(rule)) != self._rule:
-            raise TypeError(
-                f"{type(rule).__qualname__} changes its attributes when it plans: a run with a "
-                "checkpoint could not be taken up. Let it override state_dict and load_state_dict"
-            )
-
-    def when_due(self, rounds: Rounds) -> None:
+    def when_due(self) -> None:
         """Write, if it is time."""
         every = self.settings.every_rounds
         late = time.monotonic() - self._written >= self.settings.every_seconds
-        if late or (every is not None and rounds.safe.rows - self._rows >= every):
-            self.write(rounds)
+        if late or (every is not None and self.rounds.safe.rows - self._rows >= every):
+            self.write()
 
-    def write(self, rounds: Rounds) -> None:
-        """Write the checkpoint of `rounds` where it is safe to resume; warn where it fails.
+    def write(self) -> None:
+        """Write the checkpoint where it is safe to resume; warn where it fails.
 
         Where somebody else has written the file since, theirs stays.
         """
@@ -171,7 +204,7 @@ class Keeper:
             )
             return
         try:
-            self._replace(self._content(rounds), rounds)
+            self._replace()
         except OSError as error:
             self._written = time.monotonic()
             warnings.warn(
@@ -181,104 +214,63 @@ class Keeper:
                 stacklevel=2,
             )
 
-    def _content(self, rounds: Rounds) -> bytes:
-        safe = rounds.safe
-        state = {
-            "format": _FORMAT,
-            "fingerprint": self._fingerprint,
-            "provenance": json.dumps(rounds.recorder.provenance),
-            "rows": [_plain(row) for row in rounds.recorder.rows[: safe.rows]],
-            "x": safe.x,
-            "last_steps": None if safe.last_steps is None else torch.from_numpy(safe.last_steps),
-            "within": None
-            if safe.within is None
-            else {
-                "ends": tuple(safe.within.ends),
-                "chunk": safe.within.chunk,
-                "at": None if safe.within.where is None else tuple(safe.within.where()),
-            },
-            "frozen": safe.frozen,
-            "work": safe.work,
-            "compiles": safe.compiles,
-            "rule": dict(safe.rule),
-            "writer": self._name,
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        return buffer.getvalue()
-
-    def _replace(self, content: bytes, rounds: Rounds) -> None:
+    def _replace(self) -> None:
+        safe, recorder = self.rounds.safe, self.rounds.recorder
+        content = checkpoint_file.encode(
+            safe, recorder.rows[: safe.rows], recorder.provenance, self._fingerprint, self._name
+        )
         write_atomically(self.path, content)
         self._mark = _mark(self.path)
-        self._written, self._rows = time.monotonic(), rounds.safe.rows
+        self._written, self._rows = time.monotonic(), safe.rows
 
     def _is_ours(self) -> bool:
         """Whether the file is as this run has written it last."""
         if _mark(self.path) == self._mark:
             return True
-        try:
-            return bool(self._load()["writer"] == self._name)  # interrupted before it was noted
+        try:  # an interrupt may have come before it was noted
+            return bool(checkpoint_file.load(self.path)["writer"] == self._name)
         except ValueError:
             return False
 
-    def _load(self) -> dict[str, Any]:
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except OSError:
-            raise
-        except Exception as error:  # a file of any other kind may fail in any way
-            raise ValueError(
-                f"{self.path} is not a checkpoint of a run ({type(error).__name__})"
-            ) from None
-        if not isinstance(state, dict) or state.get("format") != _FORMAT or set(state) != _KEYS:
-            raise ValueError(f"{self.path} is not a checkpoint of a run ({_FORMAT})")
-        return state
+
+def keeper(checkpoint: str | os.PathLike[str] | Checkpoint | None, rounds: Rounds) -> NoKeeper:
+    """Return what keeps `rounds` in `checkpoint`, or keeps nothing where it is None."""
+    if checkpoint is None:
+        return NoKeeper()
+    settings = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+    return Keeper(settings, fingerprint(rounds), rounds)
 
 
-def fingerprint(
-    problem: Problem, rule: Rule, x0: Tensor, program: str, settings: Mapping[str, Any]
-) -> Any:
-    """Return what a run's course depends on, by name, as short texts.
+def fingerprint(rounds: Rounds) -> dict[str, str]:
+    """Return what the course of a run depends on, by name, as short texts.
 
-    `program`: what the recorded evaluation computes; `settings`: what else it depends on.
     Not among it are the number of rounds and the stopping criterion, which say only where
     the course ends.
     """
-    texts = {name: str(value) for name, value in settings.items()}
-    texts["local_steps"] = f"{rule!r} {digest(rule)}"
+    provenance, problem = rounds.recorder.provenance, rounds.problem
+    settings = {
+        **provenance["settings"],
+        **{name: provenance[name] for name in ("device", "dtype", "threads", "versions")},
+    }
+    texts = {name: str(value) for name, value in settings.items() if name not in ("rounds", "stop")}
+    texts["local_steps"] = f"{rounds.rule!r} {digest(rounds.rule)}"
+    texts["server"] = f"{rounds.server!r} {digest(rounds.server)}"
     texts["problem"] = f"{type(problem).__qualname__} {digest(plain(problem.provenance()))}"
-    texts["program"] = program
-    texts["x0"] = describe(x0)
+    texts["program"] = rounds.evaluator.identity
+    texts["x0"] = describe(rounds.x)
     for name, tensor in problem.tensors().items():
         texts[f"data {name}"] = describe(tensor)
     return texts
 
 
+def _base(part: Rule | Server) -> type[Rule] | type[Server]:
+    return Rule if isinstance(part, Rule) else Server
+
+
+def _has_state(part: Rule | Server) -> bool:
+    return type(part).state_dict is not _base(part).state_dict
+
+
 def _mark(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_ino, stat.st_mtime_ns
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row with its arrays as tensors, which a checkpoint may hold."""
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in row.items()
-    }
-
-
-def _row(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.numpy() if isinstance(value, Tensor) else value for name, value in plain.items()
-    }
-
-
-def _within(state: Mapping[str, Any] | None, device: torch.device) -> Within | None:
-    if state is None:
-        return None
-
-    def position(tensors: tuple[Tensor, ...]) -> Position:
-        return Position(*(tensor.to(device) for tensor in tensors))
-
-    at = None if state["at"] is None else position(state["at"])
-    return Within(position(state["ends"]), state["chunk"], None if at is None else lambda: at)

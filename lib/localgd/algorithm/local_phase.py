@@ -65,15 +65,20 @@ def local_phase(
                 f"{type(problem).__name__} has no projection"
             )
         return LocalPhase(project(start), np.full(m, np.inf), None)
-    limits = torch.tensor(plan.max_steps, device=x.device)
-    if leap is not None and plan.grad_tol is None and plan.max_steps.max() > 1:
+    counts = plan.max_steps
+    if leap is not None and plan.grad_tol is None and counts.max() > 1:
+        limits = torch.tensor(counts, device=x.device)
         return LocalPhase(leap(start, limits), plan.max_steps.astype(float), None)
     ends = within.ends if within else _nowhere(start)
     for number in range(within.chunk if within else 0, len(bound)):
-        chunk = bound[number].chunk
-        nodes = chunk.nodes.to(x.device)
+        nodes = bound[number].rows
         walk = Walk(
-            evaluator, bound[number], etas[nodes], limits[nodes], plan.grad_tol, problem.num_buffers
+            evaluator,
+            bound[number],
+            etas[nodes],
+            counts[bound[number].nodes],
+            plan.grad_tol,
+            problem.num_buffers,
         )
         if within and within.chunk == number and within.where:
             at = within.where()
@@ -83,8 +88,9 @@ def local_phase(
         ends = _put(ends, nodes, at) if len(bound) > 1 else at
         if number + 1 < len(bound):
             pause(Within(ends, number + 1, None))
-    met = None if plan.grad_tol is None else (~ends.above).cpu().numpy()
-    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), met)
+    if plan.grad_tol is None:  # known without asking a GPU
+        return LocalPhase(ends.x, counts.astype(float), None)
+    return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy())
 
 
 def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from localgd.algorithm.communication import OneProcess, Reply
 from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
 from localgd.algorithm.local_steps import square_norms
 from localgd.algorithm.rules import Plan, RoundInfo, Rule
+from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
 from localgd.problem import Chunk, Problem
@@ -23,22 +25,19 @@ from localgd.problem import Chunk, Problem
 Measure = Callable[[Tensor], Mapping[str, float]]
 
 
-def average(x: Tensor) -> Tensor:
-    """(1/m) Σ x_i over the nodes, (m, d) → (d,): the only communication of a round."""
-    return x.mean(0)
-
-
 class Snapshot(NamedTuple):
     """A run at a moment from which it can be resumed with the same outcome."""
 
     rows: int  # how many rows of the record are done
     x: Tensor  # (d,) x_n
+    shown: Tensor  # (d,) the model to hand out there, see `Server.shown`
     last_steps: NDArray[np.float64] | None  # (m,) local steps of the round before
     within: Within | None  # how far the round that has begun has come
     frozen: bool
     work: int  # of the evaluator
     compiles: bool
     rule: Mapping[str, Any]  # its state before it plans the round that comes, or has begun
+    server: Mapping[str, Any]  # its state before its step in that round
 
 
 class View(NamedTuple):
@@ -48,6 +47,14 @@ class View(NamedTuple):
     loss: float
     grad_norm_sq: float
     local_grad_norm_sq: NDArray[np.float64]  # (m,) ‖∇f_i(x_n)‖²
+
+
+class ServerStep(NamedTuple):
+    """Where a round has led."""
+
+    x: Tensor  # (d,) x_{n+1}
+    view: View  # there
+    undone: bool  # whether the server's step was undone, so that x is the average
 
 
 class Rounds:
@@ -64,17 +71,20 @@ class Rounds:
         evaluator: Evaluator,
         chunks: list[Chunk],
         measure: Measure | None = None,
+        server: Server | None = None,
     ) -> None:
         self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
         self.recorder, self.evaluator, self.chunks = recorder, evaluator, chunks
-        self.measure = measure
+        self.measure, self.server = measure, Average() if server is None else server
+        self.communication = OneProcess()
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
-        self.traffic = 2 * problem.num_nodes * x.numel() * x.element_size()
         self.last_steps: NDArray[np.float64] | None = None
         self.frozen = False
         self.within: Within | None = None
-        self.view: View | None = None
+        self.view: View | None = None  # at x_n
+        self.shown = x  # the model to hand out
+        self.shown_view: View | None = None
         self.rule_state = copy.deepcopy(rule.state_dict())
         self.safe = self._snapshot(None)
 
@@ -85,9 +95,11 @@ class Rounds:
 
     def resume(self, at: Snapshot) -> None:
         """Take up a run at `at`; the recorder holds its rows already."""
-        self.x, self.last_steps, self.within = at.x, at.last_steps, at.within
+        self.x, self.shown = at.x, at.shown
+        self.last_steps, self.within = at.last_steps, at.within
         self.frozen, self.evaluator.work = at.frozen, at.work
         self.rule.load_state_dict(copy.deepcopy(at.rule))
+        self.server.load_state_dict(at.server)
         self.rule_state = at.rule
         if at.compiles and not self.evaluator.compiles:
             self.evaluator.compile()
@@ -98,12 +110,13 @@ class Rounds:
         """Evaluate at x_n: at the start, or where a run was taken up."""
         began = time.perf_counter()
         work = self.evaluator.work
-        self.view = self._evaluate(self.x)
+        self.view = self.shown_view = self._evaluate(self.x)
         if self.recorder.rows:
+            self._show()
             self.evaluator.work = work  # it was counted before the run was stopped
             self._measured()  # what cannot be gone on with is found out now
         else:
-            self._record(None, time.perf_counter() - began)
+            self._record(None, False, 0, began)
             self.safe = self._snapshot(None)
 
     def round(self, planned: int, pause: Callable[[], None]) -> None:
@@ -139,14 +152,21 @@ class Rounds:
             within=self.within,
             pause=hold,
         )
-        unmoved = torch.equal(phase.x, self.x.expand_as(phase.x))
+        unmoved = self.communication.all_agree(torch.equal(phase.x, self.x.expand_as(phase.x)))
         self.frozen = unmoved and self.rule.constant
-        if not unmoved:
-            x = average(phase.x)
-            if self.evaluator.reconsider(self.bound, (planned - 1) * _known_steps(plan)):
-                self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
-            self.view, self.x = self._evaluate(x, phase.x), x
-        self._record(phase, time.perf_counter() - began)
+        if not unmoved and self.evaluator.reconsider(
+            self.bound, (planned - 1) * _known_steps(plan)
+        ):
+            self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
+        reply = self.communication.exchange(
+            self.x, phase.x, self.problem.num_buffers, self.server.needs_square_move
+        )
+        step = (
+            ServerStep(self.x, self.view, False) if unmoved else self._server_step(reply, phase.x)
+        )
+        self.x, self.view = step.x, step.view
+        self._show()
+        self._record(phase, step.undone, self._traffic(reply, step, phase.x), began)
         self.last_steps, self.within = phase.steps, None
         self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
@@ -155,24 +175,67 @@ class Rounds:
         """Whether the caller's criterion is met at x_n."""
         if callable(stop):
             return bool(stop(self.trace("rounds")))
-        assert self.view is not None
-        return stop is not None and self.view.grad_norm_sq <= stop
+        assert self.shown_view is not None
+        return stop is not None and self.shown_view.grad_norm_sq <= stop
 
     def trace(self, reason: str) -> Trace:
         """Return the rows up to `safe`."""
-        return self.recorder.trace(self.safe.x.cpu().numpy(), reason, self.safe.rows)
+        return self.recorder.trace(self.safe.shown.cpu().numpy(), reason, self.safe.rows)
 
     def _snapshot(self, within: Within | None) -> Snapshot:
         return Snapshot(
             len(self.recorder.rows),
             self.x,
+            self.shown,
             self.last_steps,
             within,
             self.frozen,
             self.evaluator.work,
             self.evaluator.compiles,
             self.rule_state,
+            self.server.state_dict(),
         )
+
+    def _server_step(self, reply: Reply, ends: Tensor) -> ServerStep:
+        """Take the server's step from x_n, or undo it and take the average."""
+        assert self.view is not None
+        x = self._of_parameters(
+            lambda x, mean: self.server.step(Received(x, mean, reply.mean_square_move)),
+            self.x,
+            reply.mean,
+        )
+        if not self.server.safeguard or torch.equal(x, reply.mean):
+            return ServerStep(x, self._evaluate(x, ends), False)
+        try:
+            view = self._evaluate(x, ends)
+        except DivergenceError:
+            view = None
+        if view is not None and view.loss <= self.view.loss:
+            return ServerStep(x, view, False)
+        self.server.undo()
+        return ServerStep(reply.mean, self._evaluate(reply.mean, ends), True)
+
+    def _of_parameters(self, function: Callable[..., Tensor], *vectors: Tensor) -> Tensor:
+        """Apply `function` to the parameters; the buffers stay those of the last vector."""
+        p = self.problem.dim - self.problem.num_buffers
+        if p == self.problem.dim:
+            return function(*vectors)
+        return torch.cat([function(*(vector[:p] for vector in vectors)), vectors[-1][p:]])
+
+    def _show(self) -> None:
+        """Evaluate at the model that is handed out, where that is not x_n."""
+        self.shown, self.shown_view = self._of_parameters(self.server.shown, self.x), self.view
+        if self.shown is not self.x and not torch.equal(self.shown, self.x):
+            self.shown_view = self._evaluate(self.shown)
+
+    def _traffic(self, reply: Reply, step: ServerStep, ends: Tensor) -> int:
+        """Return the bytes of the round: of the reply, of the losses compared, of a step undone."""
+        size = reply.bytes
+        if self.server.safeguard:
+            size += self.communication.scalars(ends)
+        if step.undone:
+            size += self.communication.scalars(ends) + self.communication.vectors(ends)
+        return size
 
     def _evaluate(self, x: Tensor, ends: Tensor | None = None) -> View:
         """Evaluate at x, the average of the nodes' `ends`."""
@@ -182,18 +245,17 @@ class Rounds:
         else:
             losses, gradients = x.new_empty(m), x.new_empty(m, len(x))
             for bound in self.bound:
-                nodes = bound.chunk.nodes
+                nodes = bound.rows
                 losses[nodes], gradients[nodes] = bound.evaluate(x.expand(len(nodes), -1))
         carried = self.problem.num_buffers
         norms = square_norms(gradients, carried)
-        if not bool(torch.isfinite(losses + norms).all()):
+        mean = self.communication.average
+        common = torch.stack([mean(losses), square_norms(mean(gradients)[None], carried)[0]])
+        # All numbers in one transfer: each would wait for a GPU.
+        numbers = torch.cat([common, norms, losses + norms]).cpu().numpy().astype(np.float64)
+        if not np.isfinite(numbers[2 + m :]).all():
             raise self._divergence(losses + norms, ends)
-        return View(
-            gradients,
-            float(losses.mean()),
-            float(square_norms(average(gradients)[None], carried)),
-            norms.cpu().numpy().astype(np.float64),
-        )
+        return View(gradients, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
 
     def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
         """The error that names the node to blame for `values` at the average of `ends`.
@@ -212,17 +274,19 @@ class Rounds:
         node = int(strange.nonzero()[0])
         return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
 
-    def _record(self, phase: LocalPhase | None, seconds: float) -> None:
-        m, dist = self.problem.num_nodes, self.problem.distance(self.x)
-        assert self.view is not None
+    def _record(self, phase: LocalPhase | None, undone: bool, size: int, began: float) -> None:
+        seconds = time.perf_counter() - began
+        m, dist = self.problem.num_nodes, self.problem.distance(self.shown)
+        assert self.shown_view is not None
         self.recorder.add(
-            loss=self.view.loss,
-            grad_norm_sq=self.view.grad_norm_sq,
+            loss=self.shown_view.loss,
+            grad_norm_sq=self.shown_view.grad_norm_sq,
             dist=None if dist is None else float(dist),
             local_steps=np.zeros(m) if phase is None else phase.steps,
             met=None if phase is None else phase.met,
             seconds=seconds,
-            bytes=0 if phase is None else self.traffic,
+            undone=undone if self.server.safeguard else None,
+            bytes=size,
             measures=self._measured(),
         )
 
@@ -236,7 +300,7 @@ class Rounds:
                     "the same measure"
                 )
             return {}
-        values = self.measure(self.x.clone())
+        values = self.measure(self.shown.clone())
         if not isinstance(values, Mapping):
             raise TypeError(
                 f"measure returned {type(values).__name__}, expected a mapping of names to numbers"

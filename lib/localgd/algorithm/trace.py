@@ -9,15 +9,28 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from localgd.files import write_atomically
 
-_COLUMNS = ("round", "loss", "grad_norm_sq", "dist", "local_steps", "met", "seconds", "bytes", "x")
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = (
+    "round",
+    "loss",
+    "grad_norm_sq",
+    "dist",
+    "local_steps",
+    "met",
+    "undone",
+    "seconds",
+    "bytes",
+    "x",
+)
 _MEASURE = "measure "  # before the name of a measured column in a saved file
 
 
@@ -34,9 +47,10 @@ class Trace:
     dist: NDArray[np.float64] | None  # (rows,) d(x_n, S) where the problem knows it
     local_steps: NDArray[np.float64]  # (rows, m) steps of each node; inf for T_i = ∞
     met: NDArray[np.bool_] | None  # (rows, m) whether the rule's tolerance was met
+    undone: NDArray[np.bool_] | None  # (rows,) whether a safeguarded server's step was undone
     seconds: NDArray[np.float64]  # (rows,) wall time of the round
     bytes: NDArray[np.int64]  # (rows,) sent and received by all nodes together
-    x: NDArray[np.floating[Any]]  # (d,) the final average
+    x: NDArray[np.floating[Any]]  # (d,) the final model
     measures: Mapping[str, NDArray[np.float64]]  # (rows,) each, what `run` was asked to measure
     reason: str  # why the run ended: "rounds", "stop", "frozen", "diverged" or "interrupted"
     provenance: Mapping[str, Any]
@@ -46,7 +60,14 @@ class Trace:
         return len(self.round)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a round, the nodes' step counts in columns `local_steps_0`, …"""
+        """Return one row a round, the nodes' step counts in columns `local_steps_0`, …
+
+        Raises `ImportError` where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("Trace.to_frame needs pandas: pip install pandas") from error
         columns: dict[str, Any] = {
             "round": self.round,
             "loss": self.loss,
@@ -59,6 +80,8 @@ class Trace:
         if self.met is not None:
             for node in range(self.met.shape[1]):
                 columns[f"met_{node}"] = self.met[:, node]
+        if self.undone is not None:
+            columns["undone"] = self.undone
         columns.update(self.measures)
         return pd.DataFrame(columns | {"seconds": self.seconds, "bytes": self.bytes})
 
@@ -153,6 +176,7 @@ class Recorder:
             dist=column("dist", np.float64) if known("dist") else None,
             local_steps=column("local_steps", np.float64, self.num_nodes),
             met=column("met", np.bool_, self.num_nodes) if known("met") else None,
+            undone=column("undone", np.bool_) if known("undone") else None,
             seconds=column("seconds", np.float64),
             bytes=column("bytes", np.int64),
             x=x,

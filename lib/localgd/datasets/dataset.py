@@ -88,15 +88,23 @@ def choose(
     """Return the real data set, or the stand-in, made with the reason why.
 
     Raises `ValueError` for a `source` that is none, `UnreachableError` under "real" where the
-    data cannot be had, and whatever else `real` raises: a broken file is never replaced.
+    data cannot be had, `ImportError` where the stand-in needs a package that is not installed,
+    and whatever else `real` raises: a broken file is never replaced.
     """
     if source not in ("auto", "real", "stand-in"):
         raise ValueError(f"source={source!r} must be 'auto', 'real' or 'stand-in'")
-    if source == "stand-in":
-        return stand_in("it was asked for")
+    why = "it was asked for"
+    if source != "stand-in":
+        try:
+            return real()
+        except UnreachableError as error:
+            if source == "real":
+                raise
+            why = str(error)
     try:
-        return real()
-    except UnreachableError as error:
-        if source == "real":
-            raise
-        return stand_in(str(error))
+        return stand_in(why)
+    except ImportError as error:
+        raise ImportError(
+            f"the stand-in needs {error.name}, which is not installed; it was to be made because "
+            f"{why}"
+        ) from error

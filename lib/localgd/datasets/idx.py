@@ -66,17 +66,18 @@ def _real(split: Split, n: int) -> Dataset:
 
 
 def read_idx(content: bytes, shape: tuple[int, ...], first: int | None = None) -> NDArray[np.uint8]:
-    """Return the bytes in a gzipped IDX file of this shape, only its `first` entries if given.
+    """Return the bytes in an IDX file of this shape, only its `first` entries if given.
 
-    The file begins with 0x0000080k, unsigned bytes in k dimensions, and the k sizes, all
-    big-endian 32-bit integers.  Raises `ValueError` for another header, for a file that is
-    too short, and, where all of it is read, one that is too long.
+    The file, which may be gzipped, begins with 0x0000080k, unsigned bytes in k dimensions, and
+    the k sizes, all big-endian 32-bit integers.  Raises `ValueError` for another header, for a
+    file that is too short, and, where all of it is read, one that is too long.
     """
     wanted = shape if first is None else (first, *shape[1:])
     header, size = 4 + 4 * len(shape), math.prod(wanted)
+    most = header + size + 1  # one more than expected tells a longer file
     try:
-        # One byte more than expected tells a longer file, and bounds what gzip may blow up to.
-        data = gzip.GzipFile(fileobj=BytesIO(content)).read(header + size + 1)
+        plain = content[:2] == b"\0\0"
+        data = content[:most] if plain else gzip.GzipFile(fileobj=BytesIO(content)).read(most)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"it is not gzip-compressed, or cut short ({error})") from error
     if len(data) < header:
@@ -127,31 +128,38 @@ def _stand_in(split: Split, n: int, why: str) -> Dataset:
 
 
 def _pair(prefix: str, size: int, images_sha256: str, labels_sha256: str) -> _Pair:
+    """Return the files of a split, by the hashes of their values.
+
+    Looked for under its own name, unpacked, with a dot in its name, and where torchvision puts it.
+    """
     remotes = []
     for kind, shape, expected, cap_mib in (
         ("images-idx3", (size, 28, 28), images_sha256, 10),
         ("labels-idx1", (size,), labels_sha256, 1),
     ):
         name = f"{prefix}-{kind}-ubyte.gz"
+        bare = name.removesuffix(".gz")
+        dotted = f"{prefix}-{kind.replace('-', '.', 1)}-ubyte"
+        others = (bare, dotted, f"{dotted}.gz", f"MNIST/raw/{name}", f"MNIST/raw/{bare}")
         check = known(expected, partial(read_idx, shape=shape))
-        remotes.append(Remote(name, _HOME + name, cap_mib, check))
+        remotes.append(Remote(name, _HOME + name, cap_mib, check, others=others))
     return _Pair(*remotes)
 
 
-# The hashes of files whose MD5s are the published ones (f68b3c2d…, d53e105e…; 9fb629c4…,
-# ec29112d…).
+# The hashes of the values in files whose MD5s are the published ones (f68b3c2d…, d53e105e…;
+# 9fb629c4…, ec29112d…).
 _PAIRS = {
     "train": _pair(
         "train",
         _SIZES["train"],
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
     ),
     "test": _pair(
         "t10k",
         _SIZES["test"],
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
     ),
 }
 FILES = (*_PAIRS["train"], *_PAIRS["test"])

@@ -10,15 +10,21 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule
 
+from localgd.engine import convolutions
+from localgd.engine.convolutions import Form, as_products
 from localgd.engine.cpu_rewrites import rewrite
-from localgd.engine.cuda_graph import Capture
+from localgd.engine.cuda_graph import Captures, Pool
+from localgd.engine.gpu_rewrites import merge_repeated, obstacle, place_constants
 from localgd.engine.invariants import hoist
 from localgd.engine.program import (
     UntraceableError,
@@ -29,7 +35,7 @@ from localgd.engine.program import (
     record,
 )
 from localgd.fingerprint import sha256
-from localgd.problem import Chunk, Evaluate, Problem
+from localgd.problem import Chunk, Evaluate, Gradients, Problem
 
 Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
 
@@ -42,32 +48,52 @@ ALONE_BYTES = 2**19
 CACHE_BYTES = 2**25
 #: The share of a machine's memory that the intermediate results of one step may take.
 MEMORY_SHARE = 0.5
+#: On a GPU, the share of its memory that what follows from the data alone may take.
+PREPARED_SHARE = 1 / 16
+#: On a GPU, what libraries take for themselves, in bytes.
+WORKSPACE_BYTES = 2**30
 
 
 class Bound:
     """A chunk with its evaluation: functions of x, shape (c, d), alone."""
 
-    def __init__(self, evaluator: Evaluator, chunk: Chunk, program: Program | None) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        chunk: Chunk,
+        program: Program | None,
+        captures: Captures | None = None,
+    ) -> None:
         self.chunk, self.flops = chunk, program.flops if program else 0
-        self._evaluator = evaluator
-        self._evaluate: Evaluate = program.function if program else chunk.evaluate
-        self._gradients = chunk.gradients if program is None else None
-        self._data = chunk.tensors
+        self.nodes: NDArray[np.int64] = chunk.nodes.cpu().numpy()  # their numbers, on the host
+        self.rows = chunk.nodes.to(evaluator.device)
+        #: What has been captured for chunks of this shape; None where steps are not captured.
+        self.captures = captures
+        #: What `function` and `descent` take after x.
+        self.data = chunk.tensors
         if program is not None:
-            self._data += tuple(program.prepare(*chunk.tensors))
-        self.captured: dict[Any, Capture] = {}  # blocks of local steps on this chunk
+            self.data += tuple(program.prepare(*chunk.tensors))
+        #: (x, *data) ↦ losses and gradients.
+        self.function: Evaluate = program.function if program else chunk.evaluate
+        #: (x, *data) ↦ gradients.
+        self.descent: Gradients = chunk.gradients if program is None else self._second
+        self._evaluator = evaluator
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """f_i(x_i), shape (c,), and ∇f_i(x_i), shape (c, d)."""
         self._evaluator.work += self.flops
-        return self._evaluate(x.contiguous(), *self._data)
+        if self.captures is None:
+            return self.function(x.contiguous(), *self.data)
+        losses, gradients = self.captures("evaluate", self.function, (x,), self.data)
+        return losses, gradients
 
     def gradients(self, x: Tensor) -> Tensor:
         """∇f_i(x_i), shape (c, d)."""
-        if self._gradients is not None:
-            return self._gradients(x, *self._data)
         self._evaluator.work += self.flops
-        return self._evaluate(x, *self._data)[1]
+        return self.descent(x, *self.data)
+
+    def _second(self, x: Tensor, *data: Tensor) -> Tensor:
+        return self.function(x, *data)[1]
 
 
 class Program(NamedTuple):
@@ -76,12 +102,15 @@ class Program(NamedTuple):
     prepare: Callable[..., tuple[Tensor, ...]]  # data ↦ what follows from the data alone
     function: Evaluate  # (x, *data, *prepared) ↦ losses and gradients
     flops: int  # of one evaluation, products and convolutions only
+    obstacle: str | None = None  # the operation for which it cannot be captured
 
 
 class Evaluator:
     """Binds chunks to their evaluation, recording and compiling once for each shape of chunk."""
 
-    def __init__(self, kind: Engine, problem: Problem, device: torch.device) -> None:
+    def __init__(
+        self, kind: Engine, problem: Problem, device: torch.device, form: Form = "grouped"
+    ) -> None:
         if kind == "graph" and device.type != "cuda":
             raise ValueError(f"engine='graph' captures CUDA graphs and cannot run on {device.type}")
         if kind == "compiled" and device.type == "cpu" and not has_compiler():
@@ -91,9 +120,14 @@ class Evaluator:
         self._free = kind in ("auto", "closed")
         traceable = all(chunk.traceable for chunk in problem.chunks())
         self.captures = kind == "graph" or (self._free and traceable and device.type == "cuda")
-        self._problem, self._device = problem, device
+        self._problem, self.device, self._form = problem, device, form
         self._programs: dict[Any, Program] = {}
+        self._captures: dict[Any, Captures] = {}
         self._recorded: list[str] = []
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.device)
 
     @property
     def identity(self) -> str:
@@ -106,11 +140,20 @@ class Evaluator:
         Raises `ValueError` for a chunk that has to be recorded and cannot be.
         """
         if not (chunk.traceable or self.compiles):
-            return Bound(self, chunk, None)
+            bound = Bound(self, chunk, None)
+            if self.captures:
+                bound.captures = Captures(bound.data, self._pool)
+            return bound
         key = (len(chunk.nodes), *((each.shape, each.dtype) for each in chunk.tensors))
         if key not in self._programs:
             self._programs[key] = self._build(chunk)
-        return Bound(self, chunk, self._programs[key])
+        program = self._programs[key]
+        bound = Bound(self, chunk, program)
+        if self.captures and program.obstacle is None:
+            if key not in self._captures:
+                self._captures[key] = Captures(bound.data, self._pool)
+            bound.captures = self._captures[key]
+        return bound
 
     def reconsider(self, bound: Sequence[Bound], planned: int) -> bool:
         """Compile from now on, if the engine is free to and the work is enough; say if so.
@@ -118,7 +161,7 @@ class Evaluator:
         `planned`: the local steps that every node is known to have still before it.  The
         decision counts work and never asks the clock, so that a run can be repeated.
         """
-        if self.compiles or not self._free or self._device.type != "cpu":
+        if self.compiles or not self._free or self.device.type != "cpu":
             return False
         work = self.work + planned * sum(each.flops for each in bound)
         if work < COMPILE_AFTER_FLOPS or not has_compiler():
@@ -130,19 +173,31 @@ class Evaluator:
         """Compile from now on."""
         self.compiles = True
         self._programs.clear()
+        self._captures.clear()
 
     def _build(self, chunk: Chunk) -> Program:
-        x = _start(self._problem, len(chunk.nodes), self._device)
+        x = _start(self._problem, len(chunk.nodes), self.device)
         arguments = (x, *chunk.tensors)
         program = _recorded(self._problem, chunk, arguments)
         self._recorded.append(identity(program))
-        if self._device.type == "cpu":
-            rewrite(program, for_compiler=self.compiles)
         flops = count_flops(program, arguments)
-        data_bytes = sum(each.numel() * each.element_size() for each in chunk.tensors)
-        prepare, body = hoist(program, data_bytes)
+        most = _bytes(chunk.tensors)
+        if self.device.type == "cpu":
+            rewrite(program, for_compiler=self.compiles)
+        else:
+            place_constants(program, self.device)
+            most = max(most, int(PREPARED_SHARE * _memory_bytes(self.device)))
+        if self._form == "products":
+            merge_repeated(as_products(program))
+        prepare, body = hoist(program, most)
         if not self.compiles:
-            return Program(prepare, body, flops)
+            hindrance = obstacle(body) if self.captures else None
+            if hindrance is not None and not self._free:
+                raise ValueError(
+                    f"engine='graph' cannot capture {hindrance}: it waits for the GPU, or copies "
+                    "between devices; engine='auto' runs such a module step by step"
+                )
+            return Program(prepare, body, flops, hindrance)
         try:
             return Program(prepare, _compiled(body, (*arguments, *prepare(*chunk.tensors))), flops)
         except (RuntimeError, OSError):
@@ -161,32 +216,55 @@ def has_compiler() -> bool:
         return False
 
 
-def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> list[Chunk]:
-    """Return the chunks of nodes that are evaluated together, `chunk_size` nodes at most.
+class Division(NamedTuple):
+    """The chunks of nodes that are evaluated together, and how they convolve."""
+
+    chunks: list[Chunk]
+    form: Form
+
+
+def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> Division:
+    """Return chunks of `chunk_size` nodes at most, and the form of their convolutions.
 
     None divides by the memory that one node takes: as many nodes together as half of the
     machine's memory holds, on a CPU as many as its caches do, and one at a time where their
     convolutions are large.  It depends on nothing but the problem and the machine.
     """
-    if chunk_size is not None or not all(chunk.traceable for chunk in problem.chunks()):
-        return problem.chunks(chunk_size)
-    size = problem.num_nodes
+    if not all(chunk.traceable for chunk in problem.chunks()):
+        return Division(problem.chunks(chunk_size), "grouped")
+    if chunk_size is not None and device.type == "cpu":
+        return Division(problem.chunks(chunk_size), "grouped")
+    size, form = problem.num_nodes, cast(Form, "grouped")
     for chunk in problem.chunks():
         rows = torch.zeros(1, dtype=torch.int64, device=device)
         one = chunk.take(rows)
         x = _start(problem, 1, device)
         program = _recorded(problem, one, (x, *one.tensors))
         need = max(1, peak_bytes(program))
-        fitting = int(MEMORY_SHARE * _memory_bytes(device)) // need
+        memory = int(MEMORY_SHARE * _memory_bytes(device))
         if device.type == "cpu":
             held = [x, x, *one.tensors]  # the model, its gradient, the data
-            held_bytes = sum(each.numel() * each.element_size() for each in held)
-            fitting = min(fitting, CACHE_BYTES // (need + held_bytes))
+            fitting = min(memory // need, CACHE_BYTES // (need + _bytes(held)))
             if need > ALONE_BYTES and calls(program, torch.ops.aten.convolution.default):
                 fitting = 1
+        else:
+            form = convolutions.choose(program, need)
+            if form == "products":
+                need = max(need, peak_bytes(as_products(program)))
+            # A captured step reads copies of x and of the data and leaves copies of x.
+            held = [*[x] * 6, *one.tensors, *one.tensors]
+            fitting = (memory - WORKSPACE_BYTES) // (need + _bytes(held))
+            if form == "alone":
+                fitting = 1
         size = min(size, max(1, fitting))
+    if chunk_size is not None:
+        return Division(problem.chunks(min(chunk_size, size)), form)
     parts = math.ceil(problem.num_nodes / size)
-    return problem.chunks(math.ceil(problem.num_nodes / parts))  # few different sizes
+    return Division(problem.chunks(math.ceil(problem.num_nodes / parts)), form)  # few sizes
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors)
 
 
 def _start(problem: Problem, count: int, device: torch.device) -> Tensor:

@@ -17,6 +17,7 @@ from localgd.networks.validation import (
     check_function,
     check_hooks,
     check_loss,
+    check_untrained,
     padding_is_harmless,
     written_buffers,
 )
@@ -49,8 +50,8 @@ class NetworkProblem(Problem):
     x.sum() > 0`) nor draw random numbers (dropout in training mode) nor write into the input;
     otherwise `run` raises `ValueError` and says which.
     Raises `ValueError` for data that do not fit together, NaN or infinite entries, a module
-    without trainable parameters, a loss of another shape, and a module or loss that keeps
-    state outside its buffers.
+    without trainable parameters, a loss of another shape or with trainable parameters, and a
+    module or loss that keeps state outside its buffers.
     """
 
     prefers_gpu = True
@@ -69,7 +70,8 @@ class NetworkProblem(Problem):
         self.num_nodes = len(nodes)
         self.samples = [len(target) for _, target in nodes]
         check_hooks(module)
-        module = copied(module)
+        module = copied(module).cpu()  # where the samples are; `to` moves both
+        check_untrained(loss)
         dtype = Layout(module, ()).dtype
         some = [(_cast(u, dtype), _cast(v, dtype)) for u, v in nodes[:3]]
         check_loss(module, loss, *some[0])

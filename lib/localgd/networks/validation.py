@@ -76,6 +76,19 @@ def check_loss(module: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -
         )
 
 
+def check_untrained(loss: Loss) -> None:
+    """Raise `ValueError` where the loss has parameters to train: x holds the module's alone."""
+    if not isinstance(loss, nn.Module):
+        return
+    names = [name for name, value in loss.named_parameters() if value.requires_grad]
+    if names:
+        raise ValueError(
+            f"the loss {type(loss).__name__} has trainable parameters ({', '.join(names)}), and x "
+            "holds those of the module alone: make the loss part of the module, or freeze them "
+            "(requires_grad_(False))"
+        )
+
+
 def check_hooks(module: nn.Module) -> None:
     """Raise `ValueError` where a parameter has gradient hooks: copies and functions lose them."""
     for name, parameter in module.named_parameters():

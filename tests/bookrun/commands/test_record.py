@@ -93,8 +93,8 @@ import sys, os, signal, pytest
 sys.path.insert(0, {str(Path(recordings.__file__).parent)!r})
 import recordings
 from pathlib import Path
-from bookrun import experiments
-from bookrun.recording import record
+from bookrun.commands.record import record
+from bookrun.experiments import case
 from localgd import Checkpoint
 patch = pytest.MonkeyPatch()
 project = recordings.make(Path({str(elsewhere)!r}), patch)

@@ -24,7 +24,7 @@ ROW = "- {id: lem1, place: Lemma 1, statement: It decreases.%s}\n"
         (ROW % "" + ROW % "", "row lem1 is there 2 times"),
         ("- {id: lem1, place: Lemma 1}\n", "its statement is missing"),
         ("- lem1\n", "a row is a mapping with an id"),
-        ("- {", "is not YAML"),
+        ("- {", "line 1: while parsing"),
     ],
 )
 def test_a_wrong_row_is_an_error(tmp_path: Path, text: str, complaint: str) -> None:

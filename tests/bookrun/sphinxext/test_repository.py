@@ -9,13 +9,13 @@ from urllib.parse import unquote, urlsplit
 import jupytext
 import nbformat
 import pytest
-import yaml
 from bs4 import BeautifulSoup
 
 import trial
 from bookrun.errors import BookError
 from bookrun.project import Project
 from bookrun.site.page_check import check_site
+from bookrun.source import yaml
 from bookrun.sphinxext.repository import Repository, notebook, notebook_path, repository
 
 PROJECT = Project(trial.ROOT)
@@ -126,7 +126,7 @@ def test_one_setting_makes_every_launch_link(tmp_path: Path) -> None:
 
 
 def test_the_repository_stands_in_one_place() -> None:
-    config = yaml.safe_load((trial.ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config = yaml.read(trial.ROOT / "_config.yml", "_config.yml")
     assert set(config["repository"]) == {"url", "branch", "path_to_book"}
     assert not any(config["launch_buttons"].values())  # the theme's own would be wrong links
     url = config["repository"]["url"]

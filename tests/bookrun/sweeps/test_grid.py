@@ -8,7 +8,6 @@ import pytest
 import trial
 from bookrun.errors import BookError
 from bookrun.project import Project
-from bookrun.source import yaml
 from bookrun.sweeps import grid
 
 PARAMETERS = 'steps = 10\neta = 0.5\nkind = "a"\nfast = True\nlevels = [1.0, 2.0]'
@@ -24,35 +23,6 @@ def load(project: Project, text: str) -> grid.Grid:
     path = project.root / "grid.yaml"
     path.write_text(f"chapter: one\n{text}")
     return grid.load(project, path)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1e-3", 1e-3),
-        ("1E5", 1e5),
-        ("-.5", -0.5),
-        ("10", 10),
-        ("010", "010"),
-        ("1:30", "1:30"),
-        ("no", "no"),
-        ("on", "on"),
-        ("true", True),
-        ("~", None),
-        (".inf", float("inf")),
-        ("1_000", "1_000"),
-        ("2026-01-01", "2026-01-01"),
-        ('"1e-3"', "1e-3"),
-    ],
-)
-def test_a_scalar_is_what_it_looks_like(text: str, value: Any) -> None:
-    found = yaml.load(f"x: {text}")["x"]
-    assert (found, type(found)) == (value, type(value))
-
-
-def test_a_key_that_is_given_twice_is_an_error() -> None:
-    with pytest.raises(yaml.YAMLError, match="x is given twice"):
-        yaml.load("x: 1\ny: 2\nx: 3")
 
 
 def test_a_grid_is_every_combination_in_order(project: Project) -> None:
@@ -147,7 +117,7 @@ def test_a_sample_is_random_in_its_ranges_and_the_same_every_time(project: Proje
         ("", "it names no points: give one of grid, list, sample"),
         ("grid: {steps: [1]}\nplot: {x: speed}", "plot, x: no parameter speed"),
         ("grid: {steps: [1]}\nplot: {z: steps}", "it has z; it takes x, by, y"),
-        ("grid: [", "is not YAML"),
+        ("grid: [", "line 2: while parsing"),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_place(

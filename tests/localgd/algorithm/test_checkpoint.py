@@ -67,8 +67,8 @@ def stopped_after(monkeypatch, path: Path, writings: int, call: dict) -> None:
     write = Keeper.write
     left = [writings]
 
-    def write_and_die(self, rounds):
-        write(self, rounds)
+    def write_and_die(self):
+        write(self)
         left[0] -= 1
         if not left[0]:
             raise Stop
@@ -110,7 +110,7 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {support!r})
 from localgd import Checkpoint, UntilStationary, run
-import localgd.walk
+import localgd.algorithm.local_steps
 from test_parts import problem
 
 take = localgd.algorithm.local_steps.Walk._block
@@ -305,7 +305,7 @@ def test_another_saved_thing_is_not_a_checkpoint(tmp_path):
 def count_writings(monkeypatch, settings: Checkpoint) -> int:
     writings = []
     write = Keeper._replace
-    monkeypatch.setattr(Keeper, "_replace", lambda *given: (writings.append(1), write(*given)))
+    monkeypatch.setattr(Keeper, "_replace", lambda self: (writings.append(1), write(self)))
     run(network(), checkpoint=settings, **CALL)
     return len(writings)
 

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from captures import capturing
 from localgd import LeastSquares, NetworkProblem, UntilStationary, run
 from localgd.algorithm import local_steps
 from localgd.algorithm.local_steps import Position, Walk
-from localgd.engine import evaluator
 from localgd.engine.evaluator import Evaluator
 from modules import CROSS_ENTROPY, problem_parts
 
@@ -26,7 +26,7 @@ def begin(problem: NetworkProblem, limits, grad_tol=None) -> tuple[Walk, Positio
     bound = evaluator.bind(chunk)
     m = problem.num_nodes
     etas = torch.full((m, 1), 0.1, dtype=torch.float64)
-    counts = torch.tensor(np.broadcast_to(limits, m).copy())
+    counts = np.broadcast_to(np.asarray(limits, np.int64), m)
     going = Walk(evaluator, bound, etas, counts, grad_tol, problem.num_buffers)
     x = problem.initial(torch.Generator()).expand(m, -1)
     return going, going.start(x, bound.gradients(x))
@@ -108,29 +108,15 @@ def test_a_captured_block_is_the_steps_one_by_one():
     np.testing.assert_allclose(captured.x, eager.x, rtol=1e-10)
 
 
-def test_a_captured_block_takes_the_same_steps(monkeypatch):
-    """The host's side of a captured block, with a capture that simply calls the function."""
-
-    class Calls:
-        def __init__(self, function, example):
-            self.function = function
-
-        def __call__(self, *arguments):
-            return self.function(*arguments)
-
-    monkeypatch.setattr(local_steps, "Capture", Calls)
-    build = evaluator.Evaluator.__init__
-
-    def capturing(self, *arguments):
-        build(self, *arguments)
-        self.captures = True
-
+@pytest.mark.parametrize("kind", ["mlp", "normalised", "convolutional"])
+@pytest.mark.parametrize("size", [None, 1, 3])
+def test_a_captured_block_takes_the_same_steps(kind, size):
+    """The host's side of captured blocks, with a graph that runs the function again."""
     for rule in (37, [3, 40, 17, 1], UntilStationary(0.02, max_steps=90)):
-        call = {"local_steps": rule, "step_size": 0.2, "rounds": 2, "device": "cpu"}
-        stepwise = run(network(), **call)
-        with monkeypatch.context() as patch:
-            patch.setattr(evaluator.Evaluator, "__init__", capturing)
-            blocks = run(network(), **call)
+        call = {"local_steps": rule, "step_size": 0.2, "rounds": 3, "device": "cpu"}
+        stepwise = run(network(kind=kind), chunk_size=size, **call)
+        with capturing():
+            blocks = run(network(kind=kind), chunk_size=size, **call)
         np.testing.assert_array_equal(blocks.local_steps, stepwise.local_steps)
         np.testing.assert_allclose(blocks.x, stepwise.x, rtol=1e-12, atol=1e-13)
 

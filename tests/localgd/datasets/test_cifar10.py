@@ -141,7 +141,10 @@ def test_the_beginning_of_the_test_batch_serves_as_far_as_it_goes(given, small):
         (lambda raw: raw[:-1], "it has 12291 bytes"),
         (lambda raw: raw + b"\0", "it has 12293 bytes"),
         (lambda raw: raw[: 2 * 3073] + b"\x0a" + raw[2 * 3073 + 1 :], "record 2 has label 10"),
-        (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "its SHA-256 is [0-9a-f]{64}, expected"),
+        (
+            lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+            "the SHA-256 of its values is [0-9a-f]{64}, expected",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_by_name(given, small, spoil, message):
@@ -154,7 +157,7 @@ def test_a_broken_file_is_refused_by_name(given, small, spoil, message):
 
 def test_a_broken_beginning_is_refused_by_name(given, small):
     (given / PART).write_bytes(small[TRAIN[0]][: START * 3073])
-    with pytest.raises(ValueError, match=f"{PART} is not {PART}: its SHA-256 is"):
+    with pytest.raises(ValueError, match=f"{PART} is not {PART}: the SHA-256 of its values is"):
         datasets.cifar10("test", first=1)
 
 
@@ -218,7 +221,7 @@ def linked(name: str, kind: bytes) -> tarfile.TarInfo:
         (lambda files: b"<html>404</html>", "the archive cannot be unpacked: not a gzip file"),
         (
             lambda files: archive(files | {TRAIN[0]: files[TRAIN[1]]}),
-            "its SHA-256 is [0-9a-f]{64}, expected",
+            "the SHA-256 of its values is [0-9a-f]{64}, expected",
         ),
     ],
 )

@@ -1,15 +1,17 @@
 """Data are found, checked, fetched or honestly replaced; a broken file never passes."""
 
 import bz2
+import re
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pooch
 import pytest
 
 from localgd import LeastSquares, datasets, run
-from localgd.datasets import download, libsvm
+from localgd.datasets import download, libsvm, registry
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,11 @@ def genuine() -> bytes:
 
 @pytest.fixture
 def lenient(monkeypatch, genuine):
-    """Let the stand-in's numbers pass the test of norms that only the real data meet."""
-    monkeypatch.setattr(libsvm, "_has_its_norms", lambda features: True)
+    """Make the stand-in's numbers the ones that are known."""
+    check = download.known(download.sha256(libsvm._printed(genuine)), libsvm._printed)
+    monkeypatch.setattr(libsvm, "_COLON_CANCER", libsvm._COLON_CANCER._replace(check=check))
+    entry = registry._Entry((libsvm._COLON_CANCER,), lambda: (libsvm._COLON_CANCER,))
+    monkeypatch.setitem(registry._ENTRIES, "colon-cancer", entry)
     return genuine
 
 
@@ -103,7 +108,7 @@ def edited(genuine: bytes, edit) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda raw: b"", "it has 0 samples"),
+        (lambda raw: b"", "it ends in the middle"),
         (lambda raw: raw[:-200], "it is not bzip2"),
         (lambda raw: raw[: len(raw) // 2], "it is not bzip2"),
         (lambda raw: b"\x00" * 64 + raw, "it is not bzip2"),
@@ -111,22 +116,38 @@ def edited(genuine: bytes, edit) -> bytes:
         (lambda raw: bz2.compress("é".encode()), "it is not bzip2-compressed text"),
         (lambda raw: edited(raw, lambda t: t[:-1]), "it has 61 samples, expected 62"),
         (lambda raw: edited(raw, lambda t: t + t[:1]), "it has 63 samples"),
-        (lambda raw: edited(raw, lambda t: [t[0].rsplit(" ", 1)[0], *t[1:]]), "feature is missing"),
+        (
+            lambda raw: edited(raw, lambda t: [t[0].rsplit(" ", 1)[0], *t[1:]]),
+            "line 1 has no feature 2000",
+        ),
         (
             lambda raw: edited(raw, lambda t: [t[0] + " 2001:1", *t[1:]]),
             "line 1 has a feature 2001",
         ),
         (lambda raw: edited(raw, lambda t: [t[0] + " 0:1", *t[1:]]), "line 1 has a feature 0"),
-        (lambda raw: edited(raw, lambda t: ["+7" + t[0][2:], *t[1:]]), "labels are not 40"),
+        (
+            lambda raw: edited(raw, lambda t: ["+7" + t[0][2:], *t[1:]]),
+            r"line 1 has the label '\+7'",
+        ),
+        (lambda raw: edited(raw, lambda t: [*t[:4], "", *t[5:]]), "line 5 has the label ''"),
+        (lambda raw: edited(raw, lambda t: [t[0] + " 7", *t[1:]]), "line 1: feature 7 is ''"),
+        (lambda raw: edited(raw, lambda t: [t[0] + " x:7", *t[1:]]), "line 1 has a feature x"),
+        (lambda raw: edited(raw, lambda t: [t[0] + " 7:1", *t[1:]]), "line 1 has feature 7 twice"),
+        (
+            lambda raw: edited(raw, lambda t: [*t[:8], re.sub(" 3:[^ ]*", " 3:1_0", t[8]), *t[9:]]),
+            "line 9: feature 3 is '1_0'",
+        ),
+        (lambda raw: raw + raw, "it holds more than"),
+        (lambda raw: bz2.compress(b"0" * 2**26), "it holds more than the 4194304 bytes"),
         (
             lambda raw: edited(raw, lambda t: [x.replace(":", ":-", 1) for x in t]),
-            "could not convert|numbers are not",
+            "is not a number",
         ),
         (
             lambda raw: edited(raw, lambda t: [x.replace(" 1:", " 1:nan ", 1) for x in t]),
-            "could not convert|missing|invalid",
+            "line 1 has no feature 1|is not a number|has a feature",
         ),
-        (lambda raw: raw, "the numbers are not colon-cancer's"),
+        (lambda raw: raw, "the SHA-256 of its values"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(nowhere, tmp_path, monkeypatch, genuine, spoil, message):
@@ -208,3 +229,63 @@ def test_the_real_file_where_it_is_at_hand():
     data = datasets.colon_cancer("real")
     assert (data.features.shape, (data.labels == 1).sum()) == ((62, 2000), 22)
     assert data.features[0, 0] == 2.08075
+
+
+def swapped_rows(lines):
+    return [lines[1], lines[0], *lines[2:]]
+
+
+def swapped_labels(lines):
+    one = next(n for n, line in enumerate(lines) if line.startswith("+1"))
+    other = next(n for n, line in enumerate(lines) if line.startswith("-1"))
+    lines[one], lines[other] = "-1" + lines[one][2:], "+1" + lines[other][2:]
+    return lines
+
+
+def swapped_features(lines):
+    return [
+        line.replace(" 1:", " x:").replace(" 2:", " 1:").replace(" x:", " 2:") for line in lines
+    ]
+
+
+@pytest.mark.parametrize("edit", [swapped_rows, swapped_labels, swapped_features])
+def test_the_same_numbers_in_other_places_are_not_the_data(
+    nowhere, tmp_path, monkeypatch, lenient, edit
+):
+    (tmp_path / "colon-cancer.bz2").write_bytes(edited(lenient, edit))
+    monkeypatch.setenv("LOCALGD_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="the SHA-256 of its values"):
+        datasets.colon_cancer()
+
+
+def test_a_copy_that_prints_its_numbers_otherwise_is_the_data(
+    nowhere, tmp_path, monkeypatch, lenient
+):
+    def reprint(lines):
+        return [
+            " ".join(
+                entry.partition(":")[0] + f":{float(entry.partition(':')[2]) * (1 + 2e-16):.17g}"
+                if ":" in entry
+                else f"{float(entry):.1f}"
+                for entry in line.split()
+            )
+            for line in lines
+        ]
+
+    (tmp_path / "colon-cancer.bz2").write_bytes(edited(lenient, reprint))
+    monkeypatch.setenv("LOCALGD_DATA", str(tmp_path))
+    data = datasets.colon_cancer()
+    np.testing.assert_allclose(
+        data.features, datasets.colon_cancer("stand-in").features, rtol=1e-14
+    )
+
+
+def test_a_small_file_never_unpacks_into_a_large_one():
+    bomb = bz2.compress(b"0" * 2**28)
+    assert len(bomb) < 2000
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it holds more than the 4194304 bytes"):
+        libsvm._parse(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20

@@ -37,7 +37,7 @@ def small():
 @pytest.fixture
 def known(monkeypatch, small):
     """Make that data set the one whose hashes are known; returns it."""
-    digests = [download.sha256(content) for content in small[1].values()]
+    digests = [download.sha256(array) for split in SIZES for array in small[0][split]]
     pairs = {
         "train": idx._pair("train", SIZES["train"], *digests[:2]),
         "test": idx._pair("t10k", SIZES["test"], *digests[2:]),
@@ -92,9 +92,8 @@ def regzipped(content: bytes, edit) -> bytes:
     [
         (IMAGES, lambda raw: b"", "it ends after 0 bytes, within its header of 16"),
         (IMAGES, lambda raw: b"<html>404</html>", "it is not gzip-compressed"),
-        (IMAGES, gzip.decompress, "it is not gzip-compressed"),
         (IMAGES, lambda raw: raw[:-500], r"cut short \(Compressed file ended"),
-        (IMAGES, lambda raw: raw[:400] + b"\0" * 50 + raw[450:], "it is not gzip|its SHA-256"),
+        (IMAGES, lambda raw: raw[:400] + b"\0" * 50 + raw[450:], "it is not gzip|the SHA-256"),
         (
             IMAGES,
             lambda raw: regzipped(raw, lambda d: d[:-1]),
@@ -114,9 +113,14 @@ def regzipped(content: bytes, edit) -> bytes:
         (
             IMAGES,
             lambda raw: regzipped(raw, lambda d: d[:-1] + bytes([d[-1] ^ 1])),
-            "its SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}",
+            "the SHA-256 of its values is [0-9a-f]{64}, expected [0-9a-f]{64}",
         ),
-        (IMAGES, lambda raw: gzip.compress(gzip.decompress(raw), 1), "its SHA-256 is"),
+        (
+            IMAGES,
+            lambda raw: regzipped(raw, lambda d: d[:16] + d[16 + 784 :] + d[16 : 16 + 784]),
+            "the SHA-256 of its values",
+        ),
+        (LABELS, lambda raw: regzipped(raw, lambda d: d[:8] + d[:7:-1]), "SHA-256 of its values"),
         (LABELS, lambda raw: gzip.compress(b"\0" * 2**24), "its magic number is 0x00000000"),
         (LABELS, lambda raw: regzipped(raw, lambda d: d[:6]), "it ends after 6 bytes"),
         (LABELS, lambda raw: regzipped(raw, lambda d: d[:-1]), "fewer than the 20 bytes of 20"),
@@ -136,6 +140,38 @@ def test_other_digits_than_mnists_are_refused(given, small):
         (given / name).write_bytes(content)
     with pytest.raises(ValueError, match="declares sizes 20×28×28, expected 60000×28×28"):
         datasets.mnist(first=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        (IMAGES, lambda raw: gzip.compress(raw, 1)),
+        ("train-images-idx3-ubyte", bytes),
+        ("train-images.idx3-ubyte", bytes),
+        ("train-images.idx3-ubyte.gz", gzip.compress),
+        ("MNIST/raw/train-images-idx3-ubyte", bytes),
+        ("MNIST/raw/train-images-idx3-ubyte.gz", gzip.compress),
+    ],
+)
+def test_true_images_are_taken_as_other_tools_keep_them(given, known, name, pack):
+    arrays, files = known
+    (given / LABELS).write_bytes(files[LABELS])
+    (given / name).parent.mkdir(parents=True, exist_ok=True)
+    (given / name).write_bytes(pack(gzip.decompress(files[IMAGES])))
+    data = datasets.mnist(source="real")
+    np.testing.assert_array_equal(data.features[:, 0] * 255, arrays["train"][0])
+    assert list(data.source.sha256) == [name.rpartition("/")[2], LABELS]
+    (given / name).write_bytes(pack(gzip.decompress(files[IMAGES])[:-1] + b"\x07"))
+    with pytest.raises(ValueError, match="the SHA-256 of its values"):
+        datasets.mnist()
+
+
+def test_an_absent_file_is_said_with_the_names_and_places_looked_at(given, nowhere):
+    with pytest.raises(download.UnreachableError) as caught:
+        datasets.mnist(source="real")
+    said = str(caught.value)
+    names = (IMAGES, IMAGES[:-3], "train-images.idx3-ubyte", "MNIST/raw/train-images-idx3-ubyte")
+    assert all(part in said for part in (*names, f"in {given} and {nowhere}"))
 
 
 def test_a_download_is_checked_and_then_cached(home, nowhere, known):
@@ -160,7 +196,7 @@ def test_a_split_downloads_its_own_files_alone(home, known):
     [
         (b"<html>404</html>", f"{HOME}{IMAGES} is not {IMAGES}: it is not gzip-compressed"),
         (b"x" * (11 * 2**20), "it is larger than 10 MiB"),
-        (idx_file(np.zeros((20, 28, 28), np.uint8)), "its SHA-256 is"),
+        (idx_file(np.zeros((20, 28, 28), np.uint8)), "the SHA-256 of its values is"),
     ],
 )
 def test_a_bad_download_is_an_error_and_never_cached(home, nowhere, known, sent, message):

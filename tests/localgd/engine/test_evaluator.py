@@ -71,18 +71,18 @@ def test_chunks_of_any_size_give_the_same_result(kind, chunk_size, seed):
 def test_every_node_is_in_one_chunk():
     for kind in ("mlp", "normalised"):
         for size in (1, 2, 3, None):
-            chunks = divide(network(kind, (3, 4, 3, 4, 3)), CPU, size)
+            chunks = divide(network(kind, (3, 4, 3, 4, 3)), CPU, size).chunks
             assert sorted(torch.cat([chunk.nodes for chunk in chunks]).tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_memory_decides_how_many_nodes_go_together(monkeypatch):
     problem = network("mlp", [50] * 8)
-    assert [len(chunk.nodes) for chunk in divide(problem, CPU, None)] == [8]
+    assert [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks] == [8]
     monkeypatch.setattr(evaluator, "_memory_bytes", lambda _: 2 * 3 * 50 * (6 + 5 + 5) * 8)
-    few = [len(chunk.nodes) for chunk in divide(problem, CPU, None)]
+    few = [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks]
     assert 1 <= max(few) < 8
     monkeypatch.setattr(evaluator, "_memory_bytes", lambda _: 1)
-    assert [len(chunk.nodes) for chunk in divide(problem, CPU, None)] == [1] * 8
+    assert [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks] == [1] * 8
 
 
 def test_on_a_cpu_large_convolutions_run_one_node_after_another():
@@ -93,8 +93,8 @@ def test_on_a_cpu_large_convolutions_run_one_node_after_another():
         )
         for n in (300, 3)
     )
-    assert [len(chunk.nodes) for chunk in divide(large, CPU, None)] == [1] * 4
-    assert [len(chunk.nodes) for chunk in divide(small, CPU, None)] == [4]
+    assert [len(chunk.nodes) for chunk in divide(large, CPU, None).chunks] == [1] * 4
+    assert [len(chunk.nodes) for chunk in divide(small, CPU, None).chunks] == [4]
 
 
 class Counting:

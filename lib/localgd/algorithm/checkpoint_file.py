@@ -1,0 +1,138 @@
+"""What a checkpoint holds: a snapshot of a run, the rows so far, and what tells it from others."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from localgd.algorithm.local_phase import Within
+from localgd.algorithm.local_steps import Position
+from localgd.algorithm.rounds import Snapshot
+
+_FORMAT = "localgd checkpoint 3"
+_KEYS = {
+    "format",
+    "fingerprint",
+    "provenance",
+    "rows",
+    "x",
+    "shown",
+    "last_steps",
+    "within",
+    "frozen",
+    "work",
+    "compiles",
+    "rule",
+    "server",
+    "writer",
+}
+
+
+def encode(
+    at: Snapshot,
+    rows: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    fingerprint: Mapping[str, str],
+    writer: str,
+) -> bytes:
+    """Return the content of the checkpoint of a run that can be resumed `at` its `rows`."""
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "format": _FORMAT,
+            "fingerprint": dict(fingerprint),
+            "provenance": json.dumps(provenance),
+            "rows": [_plain(row) for row in rows],
+            "x": at.x,
+            "shown": at.shown,
+            "last_steps": None if at.last_steps is None else torch.from_numpy(at.last_steps),
+            "within": None if at.within is None else _of_within(at.within),
+            "frozen": at.frozen,
+            "work": at.work,
+            "compiles": at.compiles,
+            "rule": dict(at.rule),
+            "server": dict(at.server),
+            "writer": writer,
+        },
+        buffer,
+    )
+    return buffer.getvalue()
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read the file at `path`.  Raises `ValueError` where it is not a checkpoint."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a file of any other kind may fail in any way
+        raise ValueError(f"{path} is not a checkpoint of a run ({type(error).__name__})") from None
+    if not isinstance(state, dict) or state.get("format") != _FORMAT or set(state) != _KEYS:
+        raise ValueError(f"{path} is not a checkpoint of a run ({_FORMAT})")
+    return state
+
+
+def rows(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that a loaded checkpoint holds."""
+    return [
+        {name: value.numpy() if isinstance(value, Tensor) else value for name, value in row.items()}
+        for row in state["rows"]
+    ]
+
+
+def snapshot(state: Mapping[str, Any], device: torch.device) -> Snapshot:
+    """Return where a loaded checkpoint can be resumed, its tensors on `device`."""
+    return Snapshot(
+        rows=len(state["rows"]),
+        x=state["x"].to(device),
+        shown=state["shown"].to(device),
+        last_steps=None if state["last_steps"] is None else state["last_steps"].numpy(),
+        within=_to_within(state["within"], device),
+        frozen=state["frozen"],
+        work=state["work"],
+        compiles=state["compiles"],
+        rule=state["rule"],
+        server=_moved(state["server"], device),
+    )
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with its arrays as tensors, which a checkpoint may hold."""
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in row.items()
+    }
+
+
+def _of_within(within: Within) -> dict[str, Any]:
+    at = None if within.where is None else tuple(within.where())
+    return {"ends": tuple(within.ends), "chunk": within.chunk, "at": at}
+
+
+def _to_within(state: Mapping[str, Any] | None, device: torch.device) -> Within | None:
+    if state is None:
+        return None
+
+    def position(tensors: tuple[Tensor, ...]) -> Position:
+        return Position(*(tensor.to(device) for tensor in tensors))
+
+    at = None if state["at"] is None else position(state["at"])
+    return Within(position(state["ends"]), state["chunk"], None if at is None else lambda: at)
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    """Return the state of a server with its tensors on `device`."""
+    if isinstance(state, Tensor):
+        return state.to(device)
+    if isinstance(state, Mapping):
+        return {name: _moved(each, device) for name, each in state.items()}
+    if isinstance(state, list | tuple):
+        return [_moved(each, device) for each in state]
+    return state

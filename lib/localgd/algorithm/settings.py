@@ -1,0 +1,158 @@
+"""The settings of a run, checked before any work is done."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from localgd.algorithm.local_phase import Leap
+from localgd.algorithm.rules import Rule, ToOptimum, as_rule
+from localgd.algorithm.servers import Server
+from localgd.algorithm.trace import Trace
+from localgd.engine.evaluator import Engine
+from localgd.fingerprint import plain
+from localgd.problem import Problem
+
+Stop = float | Callable[[Trace], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What a run does, for the arguments of `run`; the problem is on its device, in its type."""
+
+    problem: Problem
+    x0: Tensor  # (d,)
+    rule: Rule
+    server: Server
+    etas: NDArray[np.float64]  # (m,)
+    leap: Leap | None
+    rounds: int
+    stop: Stop | None
+    device: torch.device
+    seed: int
+    engine: Engine
+    chunk_size: int | None
+    tf32: bool
+
+    def course(self) -> dict[str, Any]:
+        """Return what the iterates depend on, for the provenance."""
+        return {
+            "local_steps": repr(self.rule),
+            "server": repr(self.server),
+            "step_size": self.etas.tolist(),
+            "seed": self.seed,
+            "engine": self.engine,
+            "tf32": self.tf32,
+        }
+
+    def limits(self) -> dict[str, Any]:
+        """Return what only says where the course ends."""
+        return {"rounds": self.rounds, "stop": plain(self.stop)}
+
+
+def check(
+    problem: Problem,
+    x0: Any,
+    *,
+    local_steps: int | Sequence[int] | Rule,
+    step_size: float | Sequence[float],
+    server: Server,
+    rounds: int,
+    stop: Stop | None,
+    device: str | torch.device,
+    dtype: torch.dtype | None,
+    seed: int,
+    engine: Engine,
+    chunk_size: int | None,
+    tf32: bool,
+) -> Settings:
+    """Return the settings that the arguments of `run` stand for.
+
+    Raises `ValueError` or `TypeError` for what cannot be run, with the value, rule and node.
+    """
+    rule = as_rule(local_steps)
+    rule.check(problem.num_nodes)
+    if isinstance(rule, ToOptimum) and problem.projection() is None:
+        raise ValueError(f"{type(problem).__name__} has no projection: T = ∞ cannot be run exactly")
+    if not isinstance(server, Server):
+        raise TypeError(f"server={server!r} must be a Server, such as Average()")
+    etas = problem.check_step_size(step_size)
+    _check_count(rounds, "rounds", 0)
+    if chunk_size is not None:
+        _check_count(chunk_size, "chunk_size", 1)
+    if stop is not None and not callable(stop):
+        stop = float(stop)
+        if not (math.isfinite(stop) and stop > 0):
+            raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
+    target = pick_device(device, problem)
+    problem = problem.to(target, dtype or problem.dtype)
+    server.check(problem, rule)
+    return Settings(
+        problem=problem,
+        x0=_start(problem, x0, seed, target),
+        rule=rule,
+        server=copy.deepcopy(server),
+        etas=etas,
+        leap=_leap(problem, etas, engine),
+        rounds=int(rounds),
+        stop=stop,
+        device=target,
+        seed=int(seed),
+        engine=engine,
+        chunk_size=chunk_size,
+        tf32=tf32,
+    )
+
+
+def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
+    """Return the device to run on; "auto" is the GPU for problems that gain by one.
+
+    Raises `ValueError` where a GPU is asked for and there is none.
+    """
+    if device == "auto":
+        device = "cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu"
+    chosen = torch.device(device)
+    if chosen.type != "cuda":
+        return chosen
+    if not torch.cuda.is_available():
+        raise ValueError(f"device={device!r} asks for a GPU, and PyTorch sees none")
+    if chosen.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return chosen
+
+
+def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> Leap | None:
+    """Return the closed form that `engine` asks for, or say that there is none."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine={engine!r} must be one of {', '.join(get_args(Engine))}")
+    leap = problem.closed_form(etas) if engine in ("auto", "closed") else None
+    if engine == "closed" and leap is None:
+        raise ValueError(f"{type(problem).__name__} has no closed form with these step sizes")
+    return leap
+
+
+def _start(problem: Problem, x0: Any, seed: int, device: torch.device) -> Tensor:
+    """Return x_0 as a finite (d,) tensor of the problem's type, or say what is wrong."""
+    if x0 is None:
+        x0 = problem.initial(torch.Generator().manual_seed(int(seed)))
+    x = torch.as_tensor(x0 if isinstance(x0, Tensor) else np.asarray(x0, float))
+    if x.shape != (problem.dim,):
+        raise ValueError(f"x0 has shape {tuple(x.shape)}, expected ({problem.dim},)")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("x0 holds a NaN or an infinity")
+    return x.detach().clone().to(device, problem.dtype)
+
+
+def _check_count(value: Any, name: str, least: int) -> None:
+    """Raise `ValueError` where `value` is not an integer ≥ `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{name}={value!r} must be an integer ≥ {least}")

@@ -1,0 +1,205 @@
+"""How the convolutions of many nodes, each with its own weights, are taken on a GPU.
+
+PyTorch stacks them as the groups of one convolution, a form that cuDNN was not made for.
+The same sums are taken as one batched matrix product over nodes and samples, or node by node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.nn import functional
+
+from localgd.engine.program import calls
+
+aten = torch.ops.aten
+
+#: "grouped": as PyTorch stacks them; "products": one batched matrix product; "alone": one node
+#: after the other, each with the convolutions that its module asks for.
+Form = Literal["grouped", "products", "alone"]
+
+#: A node whose intermediate results take more than this fills a GPU by itself.
+ALONE_BYTES = 2**26
+
+_asked: ContextVar[Form | None] = ContextVar("form of convolutions", default=None)
+
+
+@contextmanager
+def convolutions(form: Form) -> Iterator[None]:
+    """Let the runs inside take convolutions in this form, wherever they are captured."""
+    token = _asked.set(form)
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def choose(program: GraphModule, node_bytes: int) -> Form:
+    """Return the form for a problem of which one node runs `program`.
+
+    `node_bytes`: what one node's intermediate results take.  The choice looks at nothing
+    else, so that a run can be repeated.
+    """
+    if not calls(program, aten.convolution.default):
+        return "grouped"
+    return _asked.get() or ("alone" if node_bytes > ALONE_BYTES else "products")
+
+
+def as_products(program: GraphModule) -> GraphModule:
+    """Replace the two-dimensional convolutions of `program`, in place, and return it.
+
+    Whatever they have of groups, stride, padding and dilation; transposed ones stay.
+    """
+    for node in calls(program, aten.convolution.default):
+        if _is_plain(node):
+            _replace_forward(node)
+    for node in calls(program, aten.convolution_backward.default):
+        if _is_plain(node):
+            _replace_backward(node)
+    program.graph.eliminate_dead_code()
+    program.recompile()
+    return program
+
+
+def columns(
+    x: Tensor,
+    groups: int,
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """Return the windows of x as columns, (n, g·c, h, w) → (n·g, c·kh·kw, oh·ow)."""
+    if any(padding):
+        x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    n, channels, height, width = x.shape
+    c = channels // groups
+    oh, ow = _output_size(height, width, window, stride, dilation)
+    a, b, p, q = x.stride()
+    windows = x.as_strided(
+        (n, groups, c, *window, oh, ow),
+        (a, c * b, b, dilation[0] * p, dilation[1] * q, stride[0] * p, stride[1] * q),
+    )
+    return windows.reshape(n * groups, c * window[0] * window[1], oh * ow)
+
+
+def repeated(weight: Tensor, groups: int, n: int) -> Tensor:
+    """Return the weights once for every sample, (g·o, c, kh, kw) → (n·g, o, c·kh·kw)."""
+    matrices = weight.reshape(groups, weight.shape[0] // groups, -1)
+    return matrices.expand(n, *matrices.shape).reshape(n * groups, *matrices.shape[1:])
+
+
+def convolve(matrices: Tensor, cols: Tensor, shape: list[int], bias: Tensor | None) -> Tensor:
+    """Return the convolution of shape (n, g·o, oh, ow) from `repeated` weights and `columns`."""
+    result = torch.bmm(matrices, cols).view(shape)
+    return result if bias is None else result + bias[:, None, None]
+
+
+def input_gradient(
+    gradient: Tensor,
+    matrices: Tensor,
+    size: list[int],
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """Return the gradient with respect to x, (n, g·c, h, w), h and w being `size`."""
+    n = gradient.shape[0]
+    rows = gradient.reshape(len(matrices), matrices.shape[1], -1)
+    cols = torch.bmm(matrices.transpose(1, 2), rows)
+    return functional.fold(cols.view(n, -1, cols.shape[2]), size, window, dilation, padding, stride)
+
+
+def weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int], groups: int) -> Tensor:
+    """Return the gradient with respect to the weights, of `shape` (g·o, c, kh, kw)."""
+    rows = gradient.reshape(len(cols), shape[0] // groups, -1)
+    each = torch.bmm(rows, cols.transpose(1, 2))
+    return each.view(-1, groups, *each.shape[1:]).sum(0).view(shape)
+
+
+def bias_gradient(gradient: Tensor) -> Tensor:
+    """Return the gradient with respect to the bias, (g·o,)."""
+    return gradient.sum((0, 2, 3))
+
+
+def _output_size(
+    height: int, width: int, window: list[int], stride: list[int], dilation: list[int]
+) -> tuple[int, int]:
+    return (
+        (height - dilation[0] * (window[0] - 1) - 1) // stride[0] + 1,
+        (width - dilation[1] * (window[1] - 1) - 1) // stride[1] + 1,
+    )
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether a convolution is two-dimensional and not transposed."""
+    arguments: Any = node.args
+    backward = node.target is aten.convolution_backward.default
+    weight, transposed = (arguments[2], arguments[7]) if backward else (arguments[1], arguments[6])
+    return len(weight.meta["val"].shape) == 4 and not transposed
+
+
+def _replace_forward(node: Node) -> None:
+    arguments: Any = node.args
+    x, weight, bias, stride, padding, dilation, _, _, groups = arguments
+    stride, padding, dilation = (_pair(each) for each in (stride, padding, dilation))
+    value = node.meta["val"]
+    window = list(weight.meta["val"].shape[2:])
+    with node.graph.inserting_before(node):
+        cols = _call(node, columns, x, groups, window, stride, padding, dilation)
+        matrices = _call(node, repeated, weight, groups, value.shape[0])
+        result = _call(node, convolve, matrices, cols, list(value.shape), bias)
+    node.replace_all_uses_with(result)
+    node.graph.erase_node(node)
+
+
+def _replace_backward(node: Node) -> None:
+    arguments: Any = node.args
+    gradient, x, weight, _, stride, padding, dilation, _, _, groups, mask = arguments
+    stride, padding, dilation = (_pair(each) for each in (stride, padding, dilation))
+    shape = list(weight.meta["val"].shape)
+    window, (n, _, *size) = shape[2:], x.meta["val"].shape
+    parts: list[Node | None] = [None, None, None]
+    with node.graph.inserting_before(node):
+        if mask[0]:
+            matrices = _call(node, repeated, weight, groups, n)
+            parts[0] = _call(
+                node, input_gradient, gradient, matrices, size, window, stride, padding, dilation
+            )
+        if mask[1]:
+            cols = _call(node, columns, x, groups, window, stride, padding, dilation)
+            parts[1] = _call(node, weight_gradient, gradient, cols, shape, groups)
+        if mask[2]:
+            parts[2] = _call(node, bias_gradient, gradient)
+    for item in list(node.users):
+        index: Any = item.args[1]
+        if item.users:
+            item.replace_all_uses_with(parts[index])  # type: ignore[arg-type]
+        node.graph.erase_node(item)
+    node.graph.erase_node(node)
+
+
+def _call(node: Node, function: Any, *arguments: Any) -> Node:
+    """Put a call before `node`, with the shape of what it returns, found without memory."""
+    made = node.graph.call_function(function, arguments)
+    made.meta["val"] = function(*(_shape_of(each) for each in arguments))
+    return made
+
+
+def _shape_of(value: Any) -> Any:
+    if not isinstance(value, Node):
+        return value
+    known = value.meta["val"]
+    return torch.empty_strided(known.shape, known.stride(), dtype=known.dtype, device="meta")
+
+
+def _pair(values: Any) -> list[int]:
+    """Return one number for each of two dimensions: PyTorch lets one stand for both."""
+    return [int(each) for each in values] * (1 if len(values) == 2 else 2)
