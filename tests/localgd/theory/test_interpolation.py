@@ -1,4 +1,4 @@
-"""Functions through a table: exact at its points, convex, smooth, and refused where there is none."""
+"""Functions through a table: exact at its points, convex, smooth; refused where there is none."""
 
 import numpy as np
 import pytest
