@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     recorder.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     recorder.add_argument("--jobs", type=_jobs, default=1, help="cases at once, one thread each")
     recorder.add_argument("--commit", help="of the tree, where it has no repository")
-    recorder.add_argument("--only", default="", metavar="TEXT", help="cases with this in the name")
+    recorder.add_argument("--only", default="", metavar="PATTERN", help="cases with it in the name")
     recorder.add_argument("--again", action="store_true", help="take nothing over")
     checker = command("record-check", _record_check, "run the beginnings of records again")
     checker.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class Means:
     device: str = "auto"
     jobs: int = 1
     commit: str | None = None  # where the tree was copied without its repository
-    only: str = ""  # carry out the cases with this in their names
+    only: str = ""  # carry out the cases in whose names this pattern is found
 
 
 def record(
@@ -71,7 +72,7 @@ def record(
                     f"{figure} {scale} {case.name}: there already"
                     f"{', though the code has changed' if changed else ''}"
                 )
-        missing = [case for case in asked if case not in kept and means.only in case.name]
+        missing = [case for case in asked if case not in kept and re.search(means.only, case.name)]
         for case, trace, seconds in _carried_out(missing, directory, code, means):
             end = kept[case] = _recorded(case, trace, code, at, means.engine)
             done = tuple(kept[each] for each in asked if each in kept)
