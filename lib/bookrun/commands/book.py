@@ -1,8 +1,10 @@
 """``make book``: execute what is stale, compute the verdicts, build the site."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from bookrun.commands import add_jobs, add_profile
 from bookrun.errors import BookError
 from bookrun.execution.freshness import forget_strays
 from bookrun.execution.schedule import run_steps, stale_steps
@@ -14,19 +16,31 @@ from bookrun.ledger.values import Values, typed, values
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
 from bookrun.site import sources, sphinx_build
-from bookrun.source.chapters import Chapter, check_openings, load_all
+from bookrun.source.chapters import Chapter, check_openings, check_profile, load_all
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile and how many chapters run at once."""
+    add_profile(parser)
+    add_jobs(parser)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Build the book and print the path of its first page."""
+    print(book(project, options.profile, options.jobs))
+    return 0
 
 
 def book(project: Project, profile: str, jobs: int | None) -> Path:
     """Bring the whole book up to date and return the path of its first page."""
+    check_profile(profile)
     with build_lock(project.build):
         recover(project.html)
         chapters = load_all(project)
         check_openings(chapters)
         forget_strays(project)
         steps = stale_steps(project, chapters, profile)
-        tests_why = test_results.stale(project)
-        run_steps(project, steps, jobs, with_tests=bool(tests_why))
+        run_steps(project, steps, jobs, test_results.stale(project))
         notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         evidence = gather(project, notebooks)
         rows = claims.load(project)

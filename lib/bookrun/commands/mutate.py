@@ -1,13 +1,27 @@
 """``make mutate``: change each claim where its evidence lives, and see its verdict turn."""
 
+import argparse
 import time
 
+from bookrun.commands import count
 from bookrun.errors import BookError
 from bookrun.ledger import claims, test_results
 from bookrun.ledger.evidence import from_tests
 from bookrun.ledger.mutation_run import lacking, run_mutations
 from bookrun.ledger.mutations import declared
 from bookrun.project import Project
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which claim's mutations, and how many at once."""
+    parser.add_argument("--claim", default="", help="only the mutations of this claim")
+    parser.add_argument("--jobs", type=count, default=1, help="how many at once")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Run the mutations."""
+    mutate(project, options.claim, options.jobs)
+    return 0
 
 
 def mutate(project: Project, wanted: str, jobs: int) -> None:
@@ -40,7 +54,7 @@ def mutate(project: Project, wanted: str, jobs: int) -> None:
 
 
 def _passing(project: Project) -> set[str]:
-    """The tests that passed when all were last run, where that still stands."""
+    """Return the tests that passed when all were last run, where that still stands."""
     if test_results.stale(project):
         return set()
     outcomes: dict[str, set[str]] = {}

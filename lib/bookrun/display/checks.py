@@ -14,7 +14,7 @@ class CheckFailed(AssertionError):  # noqa: N818 - it reads as the sentence it i
 
 
 class DataSource(Protocol):
-    """Where data came from; ``localgd.datasets.Source`` is one."""
+    """The origin of data, as ``localgd.datasets.Source`` describes it."""
 
     @property
     def kind(self) -> str:
@@ -86,7 +86,7 @@ def check(
 
 
 def _measured(value: Any, name: str) -> float | bool:
-    """A Python bool, int or float, also from NumPy's and torch's scalars."""
+    """Return a Python bool, int or float, also for NumPy's and torch's scalars."""
     plain = value.item() if hasattr(value, "item") else value
     if not isinstance(plain, bool | int | float):
         raise TypeError(f"check {name!r}: {value!r} is neither a number nor a bool")

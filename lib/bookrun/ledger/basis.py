@@ -1,4 +1,4 @@
-"""How we know what the book states: a proof in its text, exact arithmetic, or numbers.
+"""Say how we know what the book states: by a proof in its text, exact arithmetic, or numbers.
 
 One identity that holds proves nothing. A statement is proved where the text has a proof that names
 its steps; how many of them a machine has checked is counted from the evidence that the row lists
@@ -20,7 +20,7 @@ NOTHING = "no evidence"
 
 @dataclass(frozen=True)
 class Basis:
-    """What a statement of the book rests on."""
+    """The basis of a statement of the book."""
 
     word: str
     steps: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Basis:
 
 
 def basis(row: Row, evidence: Sequence[Evidence], steps: Sequence[str] = ()) -> Basis:
-    """What a row's statement rests on; ``steps`` are those that its proof in the text names.
+    """Return what a row's statement rests on; ``steps`` are those that its proof in the text names.
 
     A step counts as checked by a machine when all that the row lists for it is there and passed.
     Evidence that failed takes the proof down with it: something in the statement, the proof or
@@ -84,7 +84,7 @@ def _checked(names: Sequence[str], evidence: Sequence[Evidence]) -> bool:
 
 
 def speaks(item: Evidence, name: str) -> bool:
-    """Whether a piece of evidence is the check of this name, or the test, with any parameters."""
+    """Return whether the evidence is the check of this name, or the test with any parameters."""
     return item.name == name or (item.is_test and item.name.partition("[")[0] == name)
 
 

@@ -39,7 +39,7 @@ class Row:
 
     @property
     def command(self) -> str:
-        """What a reader types to see the evidence made again; empty where there is none."""
+        """Return what a reader types to see the evidence made again; empty where there is none."""
         if self.tests:
             return f"make test CLAIM={self.id}"
         return f"make chapter CHAPTER={self.checks[0]}" if self.checks else ""

@@ -1,4 +1,4 @@
-"""Whether the ledger's rows, the tests and the chapters' checks fit each other."""
+"""Compare the ledger's rows, the tests and the chapters' checks with each other."""
 
 import fnmatch
 import re
@@ -17,7 +17,7 @@ def mismatches(
     where: str,
     steps: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
-    """Where rows, tests, checks and proofs do not fit each other, one sentence each.
+    """Return where rows, tests, checks and proofs do not fit each other, one sentence each.
 
     ``steps`` are those that the proofs in the text name, by claim; without it the proofs are not
     looked at.
@@ -52,7 +52,7 @@ def _nobodys(rows: Sequence[Row], evidence: Sequence[Evidence], where: str) -> I
 
 
 def _absent(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
-    """What the row names and nobody collected."""
+    """Yield what the row names and nobody collected."""
     for pattern in row.tests:
         if not any(item.is_test and _matches(item.where, pattern) for item in mine):
             yield (
@@ -65,7 +65,7 @@ def _absent(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
 
 
 def _undeclared(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
-    """What was collected and the row does not name."""
+    """Yield what was collected and the row does not name."""
     named = {f"chapter {chapter}" for chapter in row.checks}
     for place in dict.fromkeys(item.where for item in mine if not item.is_test):
         if place not in named:
@@ -137,7 +137,7 @@ def _unnamed_steps(row: Row, named: Sequence[str]) -> Iterator[str]:
 
 
 def _named(items: Sequence[Evidence]) -> str:
-    """The first of the tests or checks, and how many more there are."""
+    """Return the first of the tests or checks, and how many more there are."""
     first, *others = dict.fromkeys(_who(item) for item in items)
     return f"{first} and {len(others)} more" if others else first
 
@@ -149,7 +149,7 @@ def _who(item: Evidence) -> str:
 
 
 def _matches(node_id: str, pattern: str) -> bool:
-    """Whether a test is named by a file, a node id without its parameters, or a glob of those."""
+    """Return whether a file, a node id without parameters or a glob of those names the test."""
     bare = node_id.partition("[")[0]
     if pattern in (node_id, bare, node_id.partition("::")[0]):
         return True

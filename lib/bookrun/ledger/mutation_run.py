@@ -31,14 +31,14 @@ _PATIENCE = 180.0  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one mutation: ``"turned"``, ``"survived"``, or what else went wrong."""
+    """The outcome of one mutation: ``"turned"``, ``"survived"``, or what else went wrong."""
 
     mutation: Mutation
     word: str
 
     @property
     def good(self) -> bool:
-        """Whether the evidence failed, and by a statement that no longer holds."""
+        """Return whether the evidence failed, and by a statement that no longer holds."""
         return self.word == TURNED
 
 
@@ -127,14 +127,14 @@ class _Watcher:
 
 
 def _says_no(error: BaseException) -> bool:
-    """Whether an exception says that a statement does not hold, and not that the code broke."""
+    """Return whether an exception says that a statement fails, and not that the code broke."""
     if isinstance(error, BaseExceptionGroup):
         return all(map(_says_no, error.exceptions))
     return isinstance(error, AssertionError) or type(error).__name__ == "Failed"
 
 
 def lacking(rows: Iterable[Any], mutations: Sequence[Mutation], least: int = 2) -> list[str]:
-    """The rows with tests for which fewer than ``least`` mutations are declared."""
+    """Return the rows with tests for which fewer than ``least`` mutations are declared."""
     counts = {row.id: 0 for row in rows if row.tests}
     for mutation in mutations:
         for claim in mutation.claims:

@@ -41,7 +41,7 @@ class Mutation:
 
 
 def declared(project: Project) -> list[Mutation]:
-    """All mutations that the tests declare, in the order of files and lines.
+    """Return all mutations that the tests declare, in the order of files and lines.
 
     Raises ``BookError`` with a sentence for a declaration that is not one.
     """
@@ -92,7 +92,7 @@ def _mutation(test: str, claims: tuple[str, ...], call: ast.Call) -> Mutation:
 
 
 def mutated(root: Path, mutation: Mutation) -> tuple[str, str]:
-    """The file that the mutation changes, relative to ``root``, and its changed text.
+    """Return the file that the mutation changes, relative to ``root``, and its changed text.
 
     Raises ``BookError`` where the text is not there exactly once.
     """
@@ -122,7 +122,7 @@ def _place(mutation: Mutation) -> tuple[str, str]:
 
 
 def _region(whole: str, name: str) -> tuple[int, int]:
-    """Where a function, a class or a constant stands, without its decorators; nowhere: 0, 0."""
+    """Return where a function, class or constant stands, without decorators; nowhere: 0, 0."""
     starts = [0]
     for line in whole.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))

@@ -12,7 +12,7 @@ _STEP = re.compile(r"\{step\}`(?P<claim>\S+) (?P<name>[^`]+)`")
 
 
 def steps(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The steps that the proofs in these texts name, by claim, in the order of the text."""
+    """Return the steps that the proofs in these texts name, by claim, in the order of the text."""
     found: dict[str, list[str]] = {}
     for text in texts:
         for proof in _proofs(text):
@@ -22,7 +22,7 @@ def steps(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _proofs(text: str) -> Iterator[str]:
-    """The text of each ``{prf:proof}``."""
+    """Yield the text of each ``{prf:proof}``."""
     mark, lines = "", list[str]()
     for line in text.splitlines():
         if not mark:

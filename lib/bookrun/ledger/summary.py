@@ -15,7 +15,7 @@ def summary(
     evidence: Sequence[Evidence],
     steps: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """The ledger with its verdicts, as the pages and the terminal show it.
+    """Return the ledger with its verdicts, as the pages and the terminal show it.
 
     ``steps`` are those that the proofs in the text name, by claim.
     """
@@ -46,7 +46,7 @@ def summary(
 
 
 def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
-    """How much evidence there is: pieces, cases, negative controls, and where it stands.
+    """Return how much evidence there is: pieces, cases, negative controls, and where it stands.
 
     The cases are those that speak for the claim: a control's do not, nor what was not checked.
     """
@@ -60,7 +60,7 @@ def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
 
 
 def printed(table: Mapping[str, Any]) -> str:
-    """The ledger for a terminal."""
+    """Return the ledger for a terminal."""
     rows = [("id", "place", "the paper's statement", "how we know", "tests", "checks")] + [
         (
             row["id"],

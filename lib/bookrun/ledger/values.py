@@ -16,7 +16,7 @@ Values = dict[str, dict[str, dict[str, Any]]]
 
 
 def values(notebooks: Mapping[str, Path]) -> Values:
-    """All numbers of the executed notebooks, by chapter and by key or name; the last one counts."""
+    """Return the executed notebooks' numbers by chapter, then key or name; the last counts."""
     found: Values = {}
     for chapter, path in notebooks.items():
         notebook = read_notebook(path)
@@ -63,7 +63,7 @@ def typed(
 
 
 def _sentences(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of prose of a chapter, numbered: no header, no code cell, no options."""
+    """Yield the lines of prose of a chapter, numbered: no header, no code cell, no options."""
     closing, header = "", text.startswith("---\n")
     for number, line in enumerate(text.splitlines(), start=1):
         if header:

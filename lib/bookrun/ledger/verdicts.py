@@ -1,4 +1,4 @@
-"""What became of the paper's statement, computed from what the runs found about it.
+"""Compute what became of the paper's statement from what the runs found about it.
 
 What a passing piece of evidence says about its claim is its kind: ``symbolic`` (an identity or
 an inequality in exact arithmetic), ``numeric`` (an inequality or a number held over cases),
@@ -47,7 +47,7 @@ class Verdict:
 
 
 def verdict(row: Row, evidence: Sequence[Evidence]) -> Verdict:
-    """The verdict on one row from the evidence on it.
+    """Return the verdict on one row from the evidence on it.
 
     Only what passed speaks, and controls alone say nothing. What failed leaves the row without a
     verdict, except that a figure's failing numbers are a verdict. What was not checked (data that
@@ -76,7 +76,7 @@ def verdict(row: Row, evidence: Sequence[Evidence]) -> Verdict:
 
 
 def _statement(row: Row, kinds: set[str]) -> str:
-    """The word for a statement on which evidence of these kinds passed."""
+    """Return the word for a statement on which evidence of these kinds passed."""
     if row.kind == "ours":
         return OURS
     if "counterexample" not in kinds:
@@ -87,14 +87,14 @@ def _statement(row: Row, kinds: set[str]) -> str:
 
 
 def _figure(kinds: set[str]) -> str:
-    """The word for a figure on which evidence of these kinds passed."""
+    """Return the word for a figure on which evidence of these kinds passed."""
     if "counterexample" in kinds:
         return NOT_REPRODUCED
     return IN_PART if "difference" in kinds else REPRODUCED
 
 
 def _waiting_note(evidence: Sequence[Evidence], waiting: Sequence[Evidence]) -> str:
-    """How much of the evidence was not checked, and why."""
+    """Return how much of the evidence was not checked, and why."""
     if not waiting:
         return ""
     outcomes = {item.outcome for item in waiting}
@@ -104,5 +104,5 @@ def _waiting_note(evidence: Sequence[Evidence], waiting: Sequence[Evidence]) -> 
 
 
 def css_class(word: str) -> str:
-    """The CSS class that gives a verdict its colours."""
+    """Return the CSS class that gives a verdict its colours."""
     return "bookrun-" + re.sub(r"[^a-z]+", "-", word.lower())

@@ -24,7 +24,7 @@ def fold(cell: dict[str, Any]) -> None:
 
 
 def title(source: str) -> str:
-    """What a cell says of itself: a comment that it begins with, or what its first function does.
+    """Return what a cell says of itself: its first comment, or what its first function does.
 
     Without either it is called by the functions that it defines, or by its number of lines.
     """

@@ -79,14 +79,14 @@ def _beside(place: nodes.Element, row: dict[str, Any] | None, links: Links) -> s
 
 
 def _opens_paragraph(place: nodes.Element) -> bool:
-    """Whether a badge comes before all else in its paragraph: it then gets a line of its own."""
+    """Return whether a badge opens its paragraph: it then gets a line of its own."""
     parent = place.parent
     before = parent[: parent.index(place)]
     return isinstance(parent, nodes.paragraph) and not any(n.astext().strip() for n in before)
 
 
 def badge(row: dict[str, Any] | None, links: Links | None = None) -> str:
-    """What became of the paper's statement; of a statement of ours, how we know it."""
+    """Return what became of the paper's statement; of a statement of ours, how we know it."""
     if row is not None and row["verdict"] == OURS:
         return basis_badge(row, links)
     word = row["verdict"] if row else UNCHECKED
@@ -94,7 +94,7 @@ def badge(row: dict[str, Any] | None, links: Links | None = None) -> str:
 
 
 def basis_badge(row: dict[str, Any], links: Links | None = None) -> str:
-    """How we know what the book states."""
+    """Return how we know what the book states."""
     known = row["basis"]
     if known["word"] == NOTHING:
         return _badge(UNCHECKED, css_class(UNCHECKED), row, links)
@@ -103,7 +103,7 @@ def basis_badge(row: dict[str, Any], links: Links | None = None) -> str:
 
 
 def both(row: dict[str, Any], links: Links | None = None) -> str:
-    """The badges beside a statement of the book: of a refuted row, how we know ours alone."""
+    """Return the badges beside a statement: of a refuted row, how we know ours alone."""
     word = row["verdict"]
     if row["kind"] == "figure" or word == UNCHECKED:
         return badge(row, links)
@@ -124,7 +124,7 @@ def _badge(text: str, kind: str, row: dict[str, Any] | None, links: Links | None
 
 
 def command(row: dict[str, Any]) -> str:
-    """The command of a row: a click selects the whole of it."""
+    """Return the command of a row: a click selects the whole of it."""
     if not row["command"]:
         return ""
     return f'<code class="bookrun-command">{html.escape(row["command"])}</code>'

@@ -46,7 +46,7 @@ class HeadlinesDirective(SphinxDirective):
 
 
 def render_headlines(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The headlines as an HTML list, in the order of the ledger."""
+    """Return the headlines as an HTML list, in the order of the ledger."""
     items = [_headline(row, links) for row in rows if "headline" in row["erratum"]]
     return f'<ol class="bookrun-headlines">{"".join(items)}</ol>' if items else ""
 
@@ -61,13 +61,13 @@ def _headline(row: dict[str, Any], links: Links) -> str:
 
 
 def _ours(row: dict[str, Any], links: Links) -> str:
-    """How we know the corrected form, where there is one."""
+    """Return how we know the corrected form, where there is one."""
     known = row["kind"] != "figure" and "corrected" in row["erratum"]
     return f"corrected form: {basis_badge(row, links)} " if known else ""
 
 
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The errata as HTML, in the order of the ledger."""
+    """Return the errata as HTML, in the order of the ledger."""
     found = [_section(row, links) for row in rows if row["erratum"]]
     return "".join(found) or '<p class="bookrun-note">There are none.</p>'
 

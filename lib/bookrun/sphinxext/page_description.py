@@ -1,4 +1,4 @@
-"""What a page is about, for search engines and for who shares a link to it."""
+"""Describe a page for search engines and for who shares a link to it."""
 
 import html
 import re
@@ -21,7 +21,7 @@ def add(
 
 
 def _first_words(tree: nodes.document) -> str:
-    """The first paragraph without its mathematics and badges, cut at a word."""
+    """Return the first paragraph without its mathematics and badges, cut at a word."""
     for paragraph in tree.findall(nodes.paragraph):
         parts = [
             node.astext()

@@ -26,7 +26,7 @@ def _steps(proof: nodes.Element) -> str:
 
 
 def _drop_opening(proof: nodes.Element) -> None:
-    """The summary says "Proof" already."""
+    """Return the summary says "Proof" already."""
     first = next((text for text in proof.findall(nodes.Text) if text.strip()), None)
     if first is None or not first.startswith("Proof. "):
         return

@@ -59,7 +59,7 @@ def fill_in(doctree: nodes.document, table: dict[str, Any], links: Links) -> Non
 
 
 def shown(value: Any, form: str = "") -> str:
-    """The number as people read it: in the given format, else in three digits."""
+    """Return the number as people read it: in the given format, else in three digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return html.escape(number(value))
     if form:
@@ -68,7 +68,7 @@ def shown(value: Any, form: str = "") -> str:
 
 
 def tooltip(record: dict[str, Any]) -> str:
-    """What computed the number, and its bounds."""
+    """Return what computed the number, and its bounds."""
     low, high = record.get("low"), record.get("high")
     if low is not None and high is not None:
         bounds = f", in [{number(low)}, {number(high)}]"

@@ -36,7 +36,7 @@ class LedgerDirective(SphinxDirective):
 
 
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The table as HTML, in a box of its own that scrolls, with its filter."""
+    """Return the table as HTML, in a box of its own that scrolls, with its filter."""
     names = ("In the paper", "What it says", "What we found")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(_row(row, links) for row in rows)
@@ -57,7 +57,7 @@ def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
 
 
 def groups(row: dict[str, Any]) -> list[str]:
-    """The groups of the filter that a row belongs to, besides all."""
+    """Return the groups of the filter that a row belongs to, besides all."""
     found = {
         "false": row["verdict"] in (CORRECTED, FALSE, FURTHER),
         "figures": row["kind"] == "figure",
@@ -81,7 +81,7 @@ def _row(row: dict[str, Any], links: Links) -> str:
 
 
 def _badges(row: dict[str, Any]) -> str:
-    """What became of the paper's words, and how we know what the book states."""
+    """Return what became of the paper's words, and how we know what the book states."""
     if row["kind"] == "figure" or row["verdict"] in (OURS, UNCHECKED):
         return badge(row)
     return f"{badge(row)} {basis_badge(row)}"
@@ -123,7 +123,7 @@ def _evidence(row: dict[str, Any], links: Links) -> Iterator[str]:
 
 
 def _path(file: str) -> str:
-    """A file's name that may be broken after a slash."""
+    """Return a file's name that may be broken after a slash."""
     return html.escape(file).replace("/", "/<wbr>")
 
 

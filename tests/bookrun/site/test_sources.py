@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import trial
-from bookrun.outputs import RECORD
+from bookrun.outputs import RUN
 from bookrun.site.sources import page, sources
 from bookrun.site.sphinx_build import lay_out
 from bookrun.source.chapters import load_all
@@ -26,7 +26,7 @@ def notebook(*outputs: dict[str, Any], tags: tuple[str, ...] = ()) -> dict[str, 
         "outputs": list(outputs),
     }
     text = {"cell_type": "markdown", "id": "x", "source": ["See [it](two.md#a)."], "metadata": {}}
-    kernel = {"kernelspec": {"name": "python3"}, RECORD: {"lib": "x"}, "papermill": {}}
+    kernel = {"kernelspec": {"name": "python3"}, RUN: {"code": "x"}, "papermill": {}}
     return {"cells": [text, cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
