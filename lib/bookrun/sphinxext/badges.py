@@ -141,7 +141,8 @@ def _counts(counts: dict[str, int], which: str, links: Links) -> str:
         )
     if which == "badges":
         return " ".join(
-            f'<span class="bookrun-badge {css_class(word)}">{html.escape(_counted(word, count))}</span>'
+            f'<span class="bookrun-badge {css_class(word)}">'
+            f"{html.escape(_counted(word, count))}</span>"
             for word, count in counts.items()
         )
     if which not in VERDICTS:
