@@ -154,7 +154,7 @@ class _LinearModel(AffineOptima):
 
     @cached_property
     def _is_graded(self) -> bool:
-        """Whether the scales of columns, or the singular values of a node, lie far apart."""
+        """Return whether the scales of columns, or the singular values of a node, lie far apart."""
         exact = self._in_double()
         sizes = exact.A.abs().amax((0, 1))
         sizes = sizes[sizes > 0]
