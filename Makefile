@@ -28,7 +28,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab pdf test test-browser bench check claims status fetch record record-check gpu-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch record record-check gpu-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -63,6 +63,9 @@ lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-brows
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
 	  $(if $(CLAIM),--claim=$(CLAIM),$(if $(ARGS),,--claim-reuse --claim-evidence=build/evidence/tests.json)) $(ARGS)
+
+mutate: $(STAMP) ## change each claim's formula and see its verdict turn [CLAIM=lem1] [JOBS=n]
+	@$(PYTHON) -m bookrun mutate $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS))
 
 test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]
 	@$(PYTHON) -m pytest tests/browser $(ARGS)

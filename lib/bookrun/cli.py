@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": ("lab", "open the chapters in JupyterLab"),
     "fetch": ("fetch", "bring the chapters' data into the cache"),
     "record": ("record", "run a network figure and write recorded/FIGURE.json"),
+    "mutate": ("mutate", "change each claim's formula and see its verdict turn"),
     "record-check": ("record_check", "run the beginnings of records again"),
 }
 

@@ -17,6 +17,8 @@ from torch import Tensor
 
 Evaluate = Callable[..., tuple[Tensor, Tensor]]
 Gradients = Callable[..., Tensor]
+#: (x, T) ↦ f_i(x^{i,t}) and ‖∇f_i(x^{i,t})‖² for t < T, each (m, T), from x of shape (m, d).
+ClosedPaths = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 class Spectrum(NamedTuple):
@@ -103,6 +105,13 @@ class Problem(ABC):
 
         The map takes x of shape (m, d) and T of shape (m,); a round then costs the same for
         T = 1 and T = 10⁶.
+        """
+        return None
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return losses and ‖∇f_i‖² along local steps of size η_i, where there is a closed form.
+
+        Its work grows with T, but far more slowly than that of T steps.
         """
         return None
 

@@ -109,9 +109,9 @@ def test_a_check_stands_in_the_page_and_stderr_does_not(project: Project) -> Non
 def test_badges_lead_to_the_row_and_the_row_to_the_statement(project: Project) -> None:
     page = soup(project, "intro")
     badge = page.select_one("a.bookrun-badge-link")
-    assert (badge["href"], badge.get_text()) == ("#claim-lem1", "verified (1 case)")
+    assert (badge["href"], badge.get_text()) == ("#claim-lem1", "holds")
     assert page.select_one("#claim-lem1 a")["href"] == "one.html#lem-1"
-    assert "in all 1 verified" in page.get_text()
+    assert "in all 1 holds" in page.get_text()
 
 
 def test_a_second_build_does_nothing(project: Project) -> None:
@@ -138,7 +138,7 @@ def test_status_and_claims_tell_how_things_stand(project: Project) -> None:
         "fresh",
         "fresh",
     ]
-    assert "verified (1 case)" in bookrun(project, "claims").stdout
+    assert "numerical, 1 case" in bookrun(project, "claims").stdout
 
 
 def test_a_chapter_with_other_parameters_leaves_the_book_alone(project: Project) -> None:

@@ -12,8 +12,9 @@ from bookrun.execution.freshness import inputs_of, reasons
 from bookrun.execution.prose import renew_text
 from bookrun.execution.schedule import Step, run_steps
 from bookrun.files import build_lock, write_if_changed
-from bookrun.ledger import claims, summary
+from bookrun.ledger import claims, proofs, summary
 from bookrun.ledger.evidence import gather
+from bookrun.ledger.values import values as computed_values
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
 from bookrun.site import page_check, sources, sphinx_build
@@ -56,12 +57,17 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
             run_steps(project, [Step(wanted, inputs, values, output)], 1)
         elif wanted.code:
             renew_text(wanted, output)
-        notebooks = {c.name: project.executed(profile, c.name) for c in load_all(project) if c.code}
+        chapters = load_all(project)
+        notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         if wanted.code:
             notebooks[wanted.name] = output
-        found = summary.summary(claims.load(project), gather(project, notebooks))
+        found = summary.summary(
+            claims.load(project),
+            gather(project, notebooks),
+            proofs.steps(chapter.text for chapter in chapters),
+        )
         mine = {wanted.name: output} if wanted.code else {}
-        table = {**found, "preview": True}
+        table = {**found, "preview": True, "values": computed_values(notebooks)}
         sphinx_build.lay_out(home / "src", sources.sources(project, [wanted], mine, table))
         toc = home / "_toc.yml"
         write_if_changed(toc, json.dumps({"format": "jb-book", "root": wanted.name}))

@@ -36,7 +36,7 @@ from localgd.engine.convolutions import Form, convolutions
 from localgd.networks import LeNet, ResNet18, SoftmaxLayer, seeded
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
-FORMS: tuple[Form, ...] = ("products", "alone", "grouped")
+FORMS: tuple[Form, ...] = ("products", "alone products", "alone", "grouped")
 #: Relative to the largest entry, in float64.
 TOLERANCE = 1e-8
 
@@ -65,7 +65,7 @@ def convex() -> dict[str, Any]:
     differences: dict[str, Any] = {}
     for name, problem in _convex().items():
         constants = problem.smoothness()
-        eta = 1e-3 if constants is None else 1 / float(constants.max())
+        eta = 1e-5 if constants is None else 1 / float(constants.max())
         for rule in (FixedSteps(17), UntilStationary(1e-3, 40), ToOptimum()):
             if isinstance(rule, ToOptimum) and problem.projection() is None:
                 continue
@@ -238,12 +238,12 @@ def _interrupted(after: int) -> Iterator[None]:
     """Interrupt the run at the ``after``-th place where it could write its checkpoint."""
     plain, calls = checkpoint.Keeper.when_due, 0
 
-    def counted(self: Any, rounds: Any) -> None:
+    def counted(self: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == after:
             raise KeyboardInterrupt
-        plain(self, rounds)
+        plain(self)
 
     with _replaced(checkpoint.Keeper, "when_due", counted):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def small() -> dict[str, Any]:
 def resnet() -> dict[str, Any]:
     """ResNet-18 of width 64, 10 nodes of 100 images, T = 17: each form, with its peak memory."""
     problem, source = _resnet()
-    forms = _forms(problem, 17, step_size=0.05)
+    forms = _forms(problem, 17, ("alone products", "alone", "grouped"), step_size=0.05)
     chosen = _chosen(problem)
     found = {"data": source, "forms": forms, "chosen": chosen}
     return found | _share(forms, chosen, RESNET_FLOPS * 1000, tf32=False)
@@ -70,10 +71,35 @@ def resnet() -> dict[str, Any]:
 def resnet_tf32() -> dict[str, Any]:
     """Time the same with TF32."""
     problem, source = _resnet()
-    forms = _forms(problem, 17, ("alone", "grouped"), step_size=0.05, tf32=True)
+    forms = _forms(problem, 17, ("alone products", "alone"), step_size=0.05, tf32=True)
     chosen = _chosen(problem)
     found = {"data": source, "forms": forms, "chosen": chosen}
     return found | _share(forms, chosen, RESNET_FLOPS * 1000, tf32=True)
+
+
+def kernels() -> dict[str, Any]:
+    """Return where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
+    inputs, targets, _ = _images("mnist", 10, 100)
+    small_network = NetworkProblem(seeded(LeNet, 0), inputs, targets, CROSS_ENTROPY)
+    return {"lenet": _kernels(small_network, 161), "resnet": _kernels(_resnet()[0], 17)}
+
+
+def _kernels(problem: NetworkProblem, T: int, top: int = 25) -> list[dict[str, Any]]:
+    """Return the kernels that take the most, in microseconds a step, by the profiler."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        run(problem, local_steps=T, step_size=0.05, rounds=6, device="cuda", engine="graph")
+    found = [each for each in profiler.key_averages() if each.device_time_total > 0]
+    found.sort(key=lambda each: each.device_time_total, reverse=True)
+    return [
+        {
+            "name": each.key[:100],
+            "us_a_step": each.device_time_total / (6 * T),
+            "calls_a_step": each.count / (6 * T),
+        }
+        for each in found[:top]
+    ]
 
 
 def all_mnist() -> dict[str, Any]:
@@ -124,6 +150,7 @@ def _forms(
 
 def _measured(problem: NetworkProblem, T: int, rounds: int = 4, **call: Any) -> dict[str, Any]:
     """Milliseconds a local step of all nodes, those of capturing, and the peak of memory."""
+    gc.collect()  # what a failed part has left
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     trace = run(problem, local_steps=T, rounds=rounds, device="cuda", engine="graph", **call)

@@ -168,6 +168,8 @@ def _article(page: BeautifulSoup, name: str, pages: Mapping[str, Any]) -> Tag:
             still.unwrap()
     for tag in article.select(_SCREEN_ONLY):
         tag.decompose()
+    for tag in article.select("details.bookrun-proof-fold"):
+        tag["open"] = ""  # paper cannot unfold
     for tag in article.find_all(True):
         for attribute in _NAMING:
             if attribute in tag.attrs:

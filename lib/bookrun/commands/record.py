@@ -3,6 +3,7 @@
 import argparse
 import json
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ class Means:
     device: str = "auto"
     jobs: int = 1
     commit: str | None = None  # where the tree was copied without its repository
-    only: str = ""  # carry out the cases with this in their names
+    only: str = ""  # carry out the cases in whose names this pattern is found
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     parser.add_argument("--jobs", type=count, default=1, help="cases at once, one thread each")
     parser.add_argument("--commit", help="of the tree, where it has no repository")
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in the name")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases with it in the name")
     parser.add_argument("--again", action="store_true", help="take nothing over")
 
 
@@ -93,7 +94,7 @@ def record(
                     f"{figure} {scale} {case.name}: there already"
                     f"{', though the code has changed' if changed else ''}"
                 )
-        missing = [case for case in asked if case not in kept and means.only in case.name]
+        missing = [case for case in asked if case not in kept and re.search(means.only, case.name)]
         for case, trace, seconds in _carried_out(missing, directory, code, means):
             end = kept[case] = _recorded(case, trace, code, at, means.engine)
             done = tuple(kept[each] for each in asked if each in kept)

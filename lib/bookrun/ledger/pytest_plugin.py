@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Know the marker, and listen where evidence is asked for (not in xdist's workers)."""
     config.addinivalue_line("markers", "claim(id, kind='numeric'): what the test says about a row")
+    config.addinivalue_line(
+        "markers", "mutation(change, text, becomes, within=''): a change under which it must fail"
+    )
     path = config.getoption("--claim-evidence")
     if path and not hasattr(config, "workerinput"):
         reduced = config.getoption("--claim-cases") < 1
@@ -48,8 +51,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wanted = set(config.getoption("--claim"))
     project = Project(Path(config.rootpath))
     _refuse_unknown(wanted, project)
-    standing = set(test_results.modules(project)) if config.getoption("--claim-reuse") else set()
-    standing -= set(test_results.stale(project, reduced=False)) if standing else set()
+    standing = _standing(config)
     share = config.getoption("--claim-cases")
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
@@ -64,6 +66,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def _standing(config: pytest.Config) -> set[str]:
+    """Return the test modules whose claim tests are left out, as what they found still stands."""
+    if not config.getoption("--claim-reuse"):
+        return set()
+    project = Project(Path(config.rootpath))
+    return set(test_results.modules(project)) - set(test_results.stale(project, reduced=False))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how many claim tests are left out."""
+    count = len(_standing(config))
+    return f"claim tests of {count} modules stand as they were found; not run again" * bool(count)
 
 
 def _take_fewer_cases(item: pytest.Item, share: float) -> None:

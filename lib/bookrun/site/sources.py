@@ -10,6 +10,7 @@ from typing import Any
 from bookrun.errors import BookError
 from bookrun.outputs import FIGURE, RUN, read_notebook
 from bookrun.project import Project
+from bookrun.site.folding import fold
 from bookrun.source.chapters import Chapter
 
 #: Notebook metadata that is the pipeline's and Jupyter's business, not the page's.
@@ -23,6 +24,8 @@ def page(notebook: dict[str, Any]) -> dict[str, Any]:
         key: value for key, value in content["metadata"].items() if key not in _PRIVATE
     }
     cells = [piece for cell in content["cells"] for piece in _pieces(cell)]
+    for cell in cells:
+        fold(cell)
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number}"
         for key in ("papermill", "execution"):

@@ -57,11 +57,11 @@ class Chapter:
     def settings(self) -> dict[str, Any]:
         """The header's ``bookrun`` entry: the data the chapter uses and its profiles."""
         found = self.header.get("bookrun") or {}
-        unknown = sorted(set(found) - {"data", "profiles"})
+        unknown = sorted(set(found) - {"data", "profiles", "allowed_numbers"})
         if unknown:
             raise BookError(
                 f"chapter {self.name}: its header's bookrun entry has {', '.join(unknown)}; "
-                "it takes data and profiles"
+                "it takes data, profiles and allowed_numbers"
             )
         strange = sorted(set(found.get("profiles") or {}) - set(PROFILES[1:]))
         if strange:
@@ -75,6 +75,12 @@ class Chapter:
     def data(self) -> tuple[str, ...]:
         """The names of the data sets that the chapter reads."""
         return tuple(self.settings.get("data") or ())
+
+    @cached_property
+    def allowed_numbers(self) -> tuple[str, ...] | None:
+        """Numbers that sentences may type although a check computes them; ``None``: any."""
+        found = self.settings.get("allowed_numbers")
+        return None if found is None else tuple(map(str, found))
 
     @cached_property
     def opens_well(self) -> bool:

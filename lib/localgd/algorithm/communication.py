@@ -28,6 +28,14 @@ class OneProcess:
         """(1/m) Σ v_i over the nodes, (m, …) → (…)."""
         return values.mean(0)
 
+    def every_node(self, rows: Tensor) -> Tensor:
+        """Return what all nodes have computed, (m, …), for the rows of this process."""
+        return rows
+
+    def slowest(self, seconds: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the times of the slowest process, the same in all."""
+        return seconds
+
     def all_agree(self, verdict: bool) -> bool:
         """Return whether `verdict` is true of all nodes, in every process."""
         return verdict

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from localgd.geometry import AffineSubspace, intersection
 from localgd.geometry.graded import SolutionSet, meet
 from localgd.geometry.sets import CONSISTENCY_TOL
-from localgd.problem import Problem
+from localgd.problem import ClosedPaths, Problem
 
 
 class AffineOptima(Problem):
@@ -52,6 +52,31 @@ class AffineOptima(Problem):
             return x - torch.matmul(rows.mT, shares.unsqueeze(-1) * slopes).squeeze(-1)
 
         return leap
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return f_i(x) − Σ_k s_k²(1 − a_k^{2t})/(2λ_k) and Σ_k s_k² a_k^{2t}, for quadratics.
+
+        s = V_i∇f_i(x) are the coordinates of the gradient in the eigenvectors of H_i and
+        a_k = 1 − η_iλ_k.  O(mrT) work for T steps, r the largest rank of the H_i.
+        """
+        spectra = self.hessian_spectra()
+        if spectra is None:
+            return None
+        values = pad_sequence([s.values for s in spectra], batch_first=True)
+        rows = pad_sequence([s.vectors for s in spectra], batch_first=True)
+        shrink = (1.0 - torch.as_tensor(etas).to(values)[:, None] * values) ** 2
+        weights = torch.where(values > 0, 0.5 / values, 0.0)
+
+        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            losses, gradients = self.evaluate(x)
+            squares = torch.matmul(rows, gradients.unsqueeze(-1)).squeeze(-1) ** 2
+            powers = shrink.unsqueeze(-1) ** torch.arange(steps, device=x.device)
+            norms = torch.matmul(squares.unsqueeze(1), powers).squeeze(1)
+            worth = (squares * weights).unsqueeze(1)
+            rest = (losses - worth.sum(-1).squeeze(1)).clamp(min=0.0)[:, None]
+            return rest + torch.matmul(worth, powers).squeeze(1), norms
+
+        return trail
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S), or None where the S_i do not meet."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.convex.affine import AffineOptima
 from localgd.geometry import AffineSubspace, ConvexSet, graded
-from localgd.problem import Spectrum, check_finite
+from localgd.problem import ClosedPaths, Spectrum, check_finite
 
 
 class _LinearModel(AffineOptima):
@@ -84,6 +84,13 @@ class _LinearModel(AffineOptima):
             return super().closed_form(etas)
         leap = self._exact.closed_form(etas)
         return None if leap is None else lambda x, steps: leap(x.double(), steps).to(x.dtype)
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return losses and gradient norms of T_i steps of quadratics, computed in float64."""
+        if self._exact is None:
+            return super().closed_paths(etas)
+        trail = self._exact.closed_paths(etas)
+        return None if trail is None else lambda x, steps: trail(x.double(), steps)
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
         """x_i ↦ P_{S_i}(x_i), computed in float64 whatever the problem's type."""
@@ -335,6 +342,19 @@ class SquaredDistance(AffineOptima):
             return x - shares * (x - self._project(x))
 
         return leap
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return (1 − 2η_i)^{2t} f_i(x) and four times as much, for η_i ≤ 1/2."""
+        if (etas > 0.5).any():
+            return super().closed_paths(etas)
+        shrink = (1.0 - torch.as_tensor(2.0 * etas)) ** 2
+
+        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            powers = shrink.to(x)[:, None] ** torch.arange(steps, device=x.device)
+            losses = self.evaluate(x)[0][:, None] * powers
+            return losses, 4.0 * losses
+
+        return trail
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S) where S is given or the sets are affine, else None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch.fx import Graph, GraphModule, Node
 
@@ -31,6 +32,17 @@ def hoist(program: GraphModule, limit_bytes: int) -> tuple[GraphModule, GraphMod
         _part(program, arguments[1:], [*constants, *fixed], handed),
         _part(program, [*arguments, *handed], [n for n in nodes if n not in moved], None),
     )
+
+
+def second_alone(program: GraphModule) -> GraphModule:
+    """Return what `program` does for the second of its two results, in a tuple of one."""
+    nodes = list(program.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    results: Any = nodes[-1].args[0]
+    part = _part(program, inputs, nodes[:-1], [results[1]])
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    return part
 
 
 def _reached_from(start: Node, nodes: Iterable[Node]) -> set[Node]:
