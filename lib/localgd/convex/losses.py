@@ -31,8 +31,8 @@ class _LinearModel(AffineOptima):
             raise ValueError(
                 f"A holds {len(A)} nodes and b {len(b)}: expected as many, one at least"
             )
-        blocks = [_dense("A", block, node) for node, block in enumerate(A)]
-        targets = [_dense("b", target, node) for node, target in enumerate(b)]
+        blocks = [dense_array(block, "A", node) for node, block in enumerate(A)]
+        targets = [dense_array(target, "b", node) for node, target in enumerate(b)]
         dim = blocks[0].shape[-1] if blocks[0].ndim == 2 else -1
         for node, (block, target) in enumerate(zip(blocks, targets, strict=True)):
             if block.ndim != 2 or block.shape[1] != dim:
@@ -156,17 +156,8 @@ class _LinearModel(AffineOptima):
     def _is_graded(self) -> bool:
         """Whether the scales of columns, or the singular values of a node, lie far apart."""
         exact = self._in_double()
-        sizes = exact.A.abs().amax((0, 1))
-        sizes = sizes[sizes > 0]
-        if len(sizes) and float(sizes.min()) < graded.GRADED**0.5 * float(sizes.max()):
-            return True
-        for node, n in enumerate(self.samples.tolist()):
-            block = exact.A[node, :n]
-            rank = graded.numerical_rank(block.cpu().numpy())
-            values = torch.linalg.svdvals(block)
-            if rank and float(values[rank - 1]) <= graded.GRADED * float(values[0]):
-                return True
-        return False
+        blocks = zip(self.samples.tolist(), exact.A.cpu(), strict=True)
+        return graded.is_graded([A[:n].numpy() for n, A in blocks])
 
     def _least_squares_sets(self) -> Sequence[AffineSubspace]:
         """{x : A_iᵀA_i x = A_iᵀb_i} for every node."""
@@ -185,15 +176,6 @@ class _LinearModel(AffineOptima):
             point = right.mT @ ((left.mT @ target) / values)
             sets.append(AffineSubspace.from_normals(point, right))
         return sets
-
-
-def _dense(name: str, value: Any, node: int) -> NDArray[np.float64]:
-    """Return one node's array, or say that it is kept in a way that is not taken."""
-    torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
-    if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
-        method = "to_dense" if torch_sparse else "toarray"
-        raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
-    return np.asarray(value, float)
 
 
 class LeastSquares(_LinearModel):

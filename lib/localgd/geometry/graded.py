@@ -8,6 +8,7 @@ is relative in every row and column.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,22 @@ def numerical_rank(A: Array) -> int:
     values = np.linalg.svd(A * rows[:, None] * columns, compute_uv=False)
     tolerance = 8 * max(A.shape) * np.finfo(float).eps
     return int((values > tolerance * values[0]).sum())
+
+
+def is_graded(blocks: Sequence[Array]) -> bool:
+    """Return whether columns, or the singular values of a block, lie far apart in size.
+
+    `blocks`: the matrices of the nodes, each of shape (n_i, d).
+    """
+    sizes = np.max([np.abs(A).max(0) for A in blocks], axis=0)
+    sizes = sizes[sizes > 0]
+    if len(sizes) and sizes.min() < GRADED**0.5 * sizes.max():
+        return True
+    for A in blocks:
+        rank, values = numerical_rank(A), np.linalg.svd(A, compute_uv=False)
+        if rank and values[rank - 1] <= GRADED * values[0]:
+            return True
+    return False
 
 
 class SolutionSet(AffineSubspace):
