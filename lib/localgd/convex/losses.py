@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.convex.affine import AffineOptima
 from localgd.geometry import AffineSubspace, ConvexSet, graded
-from localgd.problem import ClosedPaths, Spectrum, check_finite
+from localgd.problem import ClosedPaths, Spectrum, check_finite, dense_array
 
 
 class _LinearModel(AffineOptima):
@@ -140,36 +140,25 @@ class _LinearModel(AffineOptima):
         """Thin SVD of each A_i in float64, cut at its numerical rank: (n_i, r), (r,), (r, d)."""
         if self._exact is not None:
             return self._exact._factors
-        found = []
-        for node, n in enumerate(self.samples.tolist()):
-            if self._is_graded:
-                parts = graded.factors(self.A[node, :n].cpu().numpy())
-                left, values, right = (torch.from_numpy(part).to(self.A) for part in parts)
-            else:
-                left, values, right = torch.linalg.svd(self.A[node, :n], full_matrices=False)
-                rank = graded.numerical_rank(self.A[node, :n].cpu().numpy())
-                left, values, right = left[:, :rank], values[:rank], right[:rank]
-            found.append((left, values, right))
+        found, blocks = [], [A[:n] for A, n in zip(self.A, self.samples.tolist(), strict=True)]
+        if self._is_graded:
+            return [graded.factors(block) for block in blocks]
+        for block in blocks:
+            left, values, right = torch.linalg.svd(block, full_matrices=False)
+            rank = graded.numerical_rank(block.cpu().numpy())
+            found.append((left[:, :rank], values[:rank], right[:rank]))
         return found
 
     @cached_property
     def _is_graded(self) -> bool:
-        """Whether the scales of columns, or the singular values of a node, lie far apart."""
-        exact = self._in_double()
-        blocks = zip(self.samples.tolist(), exact.A.cpu(), strict=True)
-        return graded.is_graded([A[:n].numpy() for n, A in blocks])
+        """True where columns, or the singular values of a node, lie far apart in size."""
+        return graded.is_graded(self._in_double().A, self.samples.tolist())
 
     def _least_squares_sets(self) -> Sequence[AffineSubspace]:
         """{x : A_iᵀA_i x = A_iᵀb_i} for every node."""
-        exact = self._in_double()
         if self._is_graded:
-            blocks = zip(self.samples.tolist(), exact.A.cpu(), exact.b.cpu(), strict=True)
-            return [
-                graded.SolutionSet.of_least_squares(A[:n].numpy(), b[:n].numpy()).to(
-                    exact.A.device, exact.A.dtype
-                )
-                for n, A, b in blocks
-            ]
+            exact = self._in_double()
+            return graded.solution_sets(exact.A, exact.b, self.samples.tolist())
         sets = []
         for node, (left, values, right) in enumerate(self._factors):
             target = self._in_double().b[node, : left.shape[0]]
