@@ -48,6 +48,7 @@ def mean_loss(W, nodes):
 
 
 @pytest.mark.claim("approximate-intersection", kind="symbolic")
+@pytest.mark.mutation("sign", "apart = (1 - eps) * square", "apart = (1 + eps) * square")
 def test_one_local_step():
     # f(w) ≥ f(x) + ⟨g, w − x⟩ + ‖g − h‖²/(2L), ‖g‖² ≤ 2L f(x), ‖h‖² ≤ 2L f(w), ε = 1 − ηL/2
     eta, L, at_x, at_w, square = sp.symbols("eta L f_x f_w g_sq", positive=True)
@@ -60,6 +61,7 @@ def test_one_local_step():
 
 
 @pytest.mark.claim("approximate-intersection", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 / eps - 1) * h.dot(h)", "(1 / eps + 1) * h.dot(h)")
 def test_the_two_gradients():
     # ‖g − h‖² = (1 − ε)‖g‖² − (1/ε − 1)‖h‖² + ‖εg − h‖²/ε
     eps = sp.symbols("epsilon", positive=True)

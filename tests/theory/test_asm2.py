@@ -28,6 +28,9 @@ PIECES = [(piece, lo, hi) for (piece, _), lo, hi in zip(F.args, [0, 1, 2], [1, 2
 
 
 @pytest.mark.claim("asm2", kind="counterexample")
+@pytest.mark.mutation(
+    "constant", "for piece, lo, hi in PIECES for at", "- X / 9 for piece, lo, hi in PIECES for at"
+)
 def test_error_bound_with_a_single_minimiser_is_not_strong_convexity():
     for (left, _, joint), (right, _, _) in pairwise(PIECES):
         for order in (0, 1):  # C¹ at 1 and at 2
@@ -45,6 +48,7 @@ def test_error_bound_with_a_single_minimiser_is_not_strong_convexity():
 
 
 @pytest.mark.claim("asm2", kind="corrected")
+@pytest.mark.mutation("constant", "X**2 / 4", "X**2 / 2")
 def test_quadratic_growth_with_the_same_constant():
     # Assumption 2 and convexity give f − f* ≥ (μ/2) d²; here f ≥ x²/4.
     for piece, lo, hi in PIECES:
@@ -76,6 +80,7 @@ def values_at(slopes, points):
 
 
 @pytest.mark.claim("asm2", kind="corrected")
+@pytest.mark.mutation("constant", "mu >= nu / 2", "mu >= nu")
 @settings(max_examples=500)
 @given(convex_on_the_line())
 def test_error_bound_and_growth_imply_each_other(slopes):
@@ -110,6 +115,7 @@ def test_growth_does_not_give_the_same_constant_back():
 
 @pytest.mark.claim("thm3", kind="numeric")  # so that μ_i ≤ L_i, and α_i μ_i² ≤ 1 by itself
 @pytest.mark.claim("asm2", kind="numeric")
+@pytest.mark.mutation("exponent", "node.mu / 2 * distance**2", "node.mu / 2 * distance")
 @settings(max_examples=1000)
 @given(federations(kinds=(*AFFINE, "ball", "half-space", "box")))
 def test_holds_for_least_squares_and_squared_distances(case):

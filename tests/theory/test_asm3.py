@@ -33,6 +33,7 @@ def normals_of(angles):
 
 
 @pytest.mark.claim("asm3", kind="symbolic")
+@pytest.mark.mutation("constant", "sum(crossed) / m)", "2 * sum(crossed) / m)")
 @pytest.mark.parametrize("m", range(1, 9))
 def test_the_two_constants_compare_by_norms(m):
     # mean ≤ root mean square gives c₂ ≤ c; (Σ a_i)² ≥ Σ a_i² gives c ≤ √m c₂.
@@ -55,6 +56,7 @@ def test_c_is_at_least_one(case):
 
 
 @pytest.mark.claim("asm3", kind="numeric")
+@pytest.mark.mutation("inequality", "c2 * (1 - REL) <= c <=", "c2 * (1 - REL) >= c >=")
 @settings(max_examples=1000)
 @given(line_families, st.integers(0, 3599))
 def test_lines_in_the_plane(angles, tick):
@@ -92,6 +94,7 @@ def test_two_affine_sets_of_any_dimension(case):
 
 
 @pytest.mark.claim("asm3", kind="numeric")
+@pytest.mark.mutation("constant", "sigma * to_common**2 <=", "1.5 * sigma * to_common**2 <=")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE))
 def test_squared_constant_is_one_over_sigma(case):

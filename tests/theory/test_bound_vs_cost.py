@@ -45,6 +45,7 @@ def grid(up_to):
 
 
 @pytest.mark.claim("bound-vs-cost", kind="symbolic")
+@pytest.mark.mutation("constant", "sp.Rational(1, k + 1)", "sp.Rational(1, k + 2)")
 def test_minus_log_of_one_minus_x_over_x_increases():
     # Λ(x) = Σ x^k/(k + 1) has positive coefficients
     x = sp.symbols("x", positive=True)
@@ -72,6 +73,7 @@ def draw():
 
 
 @pytest.mark.claim("bound-vs-cost", kind="corrected")
+@pytest.mark.mutation("constant", "looseness(sigma) * least", "least")
 def test_with_equal_eigenvalues_it_is_within_lambda(record_property):
     q, sigma, ratio = draw()
     law = slow_mode(q, sigma)
@@ -167,6 +169,7 @@ def test_where_the_nodes_are_nearly_alike_a_larger_number_of_steps_is_better():
 
 
 @pytest.mark.claim("bound-vs-cost", kind="numeric")
+@pytest.mark.mutation("sign", "1 + np.sqrt(2 / k) + 1 / k", "1 - np.sqrt(2 / k) + 1 / k")
 def test_the_least_bound_tends_to_one(record_property):
     # (1 + rT*)/(1 − qᵀ) = 1 + (1 + u)/k ≤ 1 + √(2/k) + 1/k, k = log(1/q)/r
     q, _, ratio = draw()
@@ -187,6 +190,7 @@ def rounds_to(factor, goal):
 
 
 @pytest.mark.claim("bound-vs-cost", kind="counterexample")
+@pytest.mark.mutation("constant", "cost[5] > 26 * cost[427]", "cost[5] > 27 * cost[427]")
 def test_the_guaranteed_bound_costs_26_times_the_optimum():
     # κ = 100, ηL = ½, σ = 1/10, r = 1/1000; (3) guarantees h(t) = (1 − ηL)^{2t} = 4⁻ᵗ: T* ≈ 5.2.
     # A thousandfold smaller distance then takes 2825 rounds, with T = 427 it takes 75.

@@ -25,6 +25,7 @@ def harmonic(t):
 
 
 @pytest.mark.claim("faster-local", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 - mu / (t + 1))", "(1 + mu / (t + 1))")
 def test_a_vanishing_step_size_has_factors_that_tend_to_one():
     t, mu, power = sp.symbols("t mu power", positive=True)
     assert sp.limit(1 - mu * (t + 1) ** -power.subs(power, sp.Rational(1, 2)), t, sp.oo) == 1
@@ -35,6 +36,7 @@ def test_a_vanishing_step_size_has_factors_that_tend_to_one():
 
 
 @pytest.mark.claim("faster-local", kind="numeric")
+@pytest.mark.mutation("formula", "1 / (t + 1)", "1")
 @given(st.integers(1, 49), st.integers(1, 19))
 def test_the_constant_one_wins_in_the_end(percent, tenths):
     # μ = percent/100 of L = 1, η = tenths/10 < 2: after enough steps the geometric one is below

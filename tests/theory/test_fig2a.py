@@ -163,6 +163,7 @@ def test_the_transient_is_the_entry_into_the_valley():
 
 
 @pytest.mark.claim("fig2a", kind="difference")
+@pytest.mark.mutation("exponent", "(s * 10000) ** 3 / 4", "(s * 10000) ** 2 / 4")
 @pytest.mark.parametrize("eta", [0.05, 0.25, 0.75])
 def test_the_residual_decays_like_n_to_the_minus_three(eta):
     s = travelled_share(eta, 10)
@@ -189,6 +190,7 @@ def test_theorem_two_is_consistent_with_it():
 
 
 @pytest.mark.claim("fig2a", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 / s1 - 1 / s2) ** 2", "(1 / s1 + 1 / s2) ** 2")
 def test_unequal_nodes_decay_like_n_to_the_minus_two():
     # The fixed point of Φ(v) = v − (s₂v − s₁(½ − v))/2 is v = s₁/(2(s₁ + s₂)); then
     # u' − u = s₁(½ − v) and ∂f/∂y ~ (2v − ½)x², which is not zero unless s₁ = s₂.

@@ -202,6 +202,10 @@ def test_with_one_local_step_weight_decay_does_no_harm(small):
 
 
 @pytest.mark.claim("necessity", kind="counterexample")
+@pytest.mark.mutation("hypothesis", 'ratio["pixels"] > 3', 'ratio["pixels"] < 3')
+@pytest.mark.mutation(
+    "hypothesis", 'layers["pixels"].smoothness(NODES)', 'layers["pooled"].smoothness(NODES)'
+)
 @pytest.mark.skipif("real" not in SOURCES, reason="needs MNIST")
 def test_with_one_step_size_the_contrast_is_reversed():
     layers = {name: softmax_run.layer(name) for name in ("pooled", "pixels")}

@@ -14,6 +14,7 @@ from strategies import AFFINE, federations
 
 
 @pytest.mark.claim("lem4", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 - 1 / N) * x", "(1 + 1 / N) * x")
 def test_the_convex_combination_tends_to_the_moved_point():
     # f((1 − 1/N)x + (x* + Nu)/N) ≤ max{f(x), f*} = f(x); its argument is x + u + (x* − x)/N.
     N = sp.symbols("N", positive=True)
@@ -34,6 +35,7 @@ def test_the_printed_proof_goes_through_a_point_of_the_optimal_set():
 
 
 @pytest.mark.claim("lem4", kind="numeric")
+@pytest.mark.mutation("sign", "u = direction - node.normals.T", "u = direction + node.normals.T")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=3), st.integers(-9, 9))
 def test_constant_along_the_optimal_set(case, far):

@@ -12,6 +12,8 @@ from exact_rounds import norm_sq, round_map, times
 
 
 @pytest.mark.claim("local-steps-best", kind="numeric")
+@pytest.mark.mutation("constant", "{1: 17, 2: 6, 3: 6, 5: 5}", "{1: 17, 2: 34, 3: 6, 5: 5}")
+@pytest.mark.mutation("exponent", "rho[0] ** 2", "rho[0]")
 def test_from_one_start_more_local_steps_save_steps_too():
     # u₁ = (2, −3), u₂ = (3, −3), η = 1/18 from (2, −3) to a tenth of the distance
     rows, eta, start = [(2, -3), (3, -3)], Fraction(1, 18), [Fraction(2), Fraction(-3)]

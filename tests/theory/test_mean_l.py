@@ -32,6 +32,7 @@ def test_the_gradient_of_the_mean_has_the_mean_constant(case, seed):
 
 
 @pytest.mark.claim("mean-L", kind="numeric")
+@pytest.mark.mutation("constant", "<= L <= np.mean(each) *", "<= L <= 0.5 * np.mean(each) *")
 @settings(max_examples=500)
 @given(st.integers(0, 2**32 - 1))
 def test_for_quadratics_the_best_constant_is_within_a_factor_m(seed):
@@ -40,6 +41,7 @@ def test_for_quadratics_the_best_constant_is_within_a_factor_m(seed):
 
 
 @pytest.mark.claim("mean-L", kind="numeric")
+@pytest.mark.mutation("constant", "approx(1 / m)", "approx(1 / m**2)")
 def test_both_ends_occur():
     # equal nodes: L = mean L_i; orthogonal ones: the m-th part
     for m in (2, 5):

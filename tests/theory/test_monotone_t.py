@@ -38,6 +38,7 @@ ONE_ROUND = ([(0, 1), (1, -1)], Fraction(1, 2))
 
 
 @pytest.mark.claim("monotone-T", kind="counterexample")
+@pytest.mark.mutation("constant", "[1, 85, 1, 43, 1]", "[1, 84, 1, 43, 1]")
 def test_a_step_above_one_over_l():
     rows, eta = OVERSHOOT
     assert Fraction(1, 49) < eta < Fraction(2, 49)
@@ -69,6 +70,7 @@ def test_b_a_particular_start(k, Ts, by_distance, by_residual):
 
 
 @pytest.mark.claim("monotone-T", kind="counterexample")
+@pytest.mark.mutation("sign", "[2, -1])", "[2, 1])")
 def test_c_one_round():
     rows, eta = ONE_ROUND
     after = [norm_sq(times(round_map(rows, eta, T), [2, -1])) for T in (1, 2, INFINITY)]

@@ -36,6 +36,11 @@ def correction(ell, u):
 
 
 @pytest.mark.claim("quartic-h", kind="symbolic")
+@pytest.mark.mutation(
+    "exponent",
+    "(1 + a * t) ** -sp.Rational(2 * ell - 1, ell - 1)",
+    "(1 + a * t) ** -sp.Rational(2 * ell - 1, 2 * ell - 1)",
+)
 @pytest.mark.parametrize("ell", [2, 3, 4])
 def test_the_gradient_flow(ell):
     t, eta, x0 = sp.symbols("t eta x0", positive=True)
@@ -66,6 +71,7 @@ def test_one_step_of_the_inverse_power(ell):
 
 
 @pytest.mark.claim("quartic-h", kind="symbolic")
+@pytest.mark.mutation("constant", "(p - 2 * a) / a**2", "(p - a) / a**2")
 def test_where_the_printed_law_crosses():
     # (1 + at)² − (1 + pt) = a²t(t − (p − 2a)/a²)
     a, p, t = sp.symbols("a p t", positive=True)
@@ -87,6 +93,7 @@ def test_one_step_violates_the_printed_law(ell):
 
 
 @pytest.mark.claim("quartic-h", kind="counterexample")
+@pytest.mark.mutation("exponent", "Fraction(3, 4) ** 6 ==", "Fraction(3, 4) ** 5 ==")
 def test_the_smallest_case_in_numbers():
     assert Fraction(3, 4) ** 6 == Fraction(729, 4096)
     assert Fraction(729, 4096) ** 2 < Fraction(1, 27)  # 3^{−3/2} squared

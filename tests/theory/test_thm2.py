@@ -62,6 +62,9 @@ def test_monotone_and_summable_squares_give_the_bound_for_every_n():
 
 
 @pytest.mark.claim("thm2", kind="symbolic")
+@pytest.mark.mutation(
+    "exponent", "- eta * L * T / (2 - eta * L)", "- eta * L * T**2 / (2 - eta * L)"
+)
 def test_path_length_constant():
     # ‖x^{i,T} − x_n‖² = η²‖Σ g_t‖² ≤ η² T Σ‖g_t‖² = (η² T/α) α Σ‖g_t‖².
     eta, L, T = sp.symbols("eta L T", positive=True)
@@ -71,6 +74,9 @@ def test_path_length_constant():
 
 @pytest.mark.claim("lem1-remarks", kind="numeric")  # (1) and (3): constant η_i, any T_i
 @pytest.mark.claim("thm2", kind="numeric")
+@pytest.mark.mutation(
+    "constant", "sum(values) <= distance_sq / (2 *", "sum(values) <= distance_sq / (20 *"
+)
 @settings(max_examples=1000)
 @given(federations())
 def test_values_and_gradients_are_summable(case):
@@ -110,6 +116,7 @@ def test_bound_for_every_n(case):
 
 
 @pytest.mark.claim("thm2", kind="symbolic")
+@pytest.mark.mutation("constant", "N**2 / 2)", "N**2 / 3)")
 def test_the_sum_attains_its_bound():
     # f = |x| − 1/2 beyond 1, x²/2 within (L = 1), η = 1: from x = N one unit a round to 0, so
     # Σ (f(x_n) − f*) = Σ_{j=1}^N (j − 1/2) = N²/2 = d²/(2k) with k = 1: ½ is the best constant.

@@ -21,6 +21,7 @@ def descend(f, start, eta, steps):
 
 
 @pytest.mark.claim("union-affine", kind="symbolic")
+@pytest.mark.mutation("sign", "< 0 < sp.diff(WELLS[1]", "> 0 > sp.diff(WELLS[1]")
 def test_averaging_stands_still_although_the_sets_meet():
     assert all(f.subs(X, 1) == 0 for f in WELLS)  # S = {1}
     stationary = [sorted(sp.solve(sp.diff(f, X), X)) for f in WELLS]
@@ -58,6 +59,7 @@ def test_a_union_of_two_subspaces_is_convex_only_if_one_contains_the_other(seed)
 
 
 @pytest.mark.claim("union-affine", kind="symbolic")
+@pytest.mark.mutation("constant", "sp.Rational(1, 16)", "0")
 def test_the_smallest_network_is_not_quasi_convex():
     x, y = sp.symbols("x y", real=True)
     loss = (x * y) ** 2
