@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
     from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
     from localgd.algorithm.rules import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         UntilStationary,
     )
     from localgd.algorithm.run import run
+    from localgd.algorithm.schedule import ScheduledSteps
     from localgd.algorithm.servers import (
         Average,
         Extrapolated,
@@ -43,15 +45,18 @@ _HOMES = {
     "AffineSubspace": "geometry",
     "Anderson": "algorithm.krylov_servers",
     "Average": "algorithm.servers",
+    "BalancedSteps": "algorithm.adaptive",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
     "ConjugateGradient": "algorithm.krylov_servers",
     "DivergenceError": "algorithm.trace",
     "Extrapolated": "algorithm.servers",
+    "FittedSteps": "algorithm.fitted",
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
     "Nesterov": "algorithm.servers",
+    "LocalPaths": "algorithm.paths",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
@@ -61,6 +66,7 @@ _HOMES = {
     "RoundInfo": "algorithm.rules",
     "Rule": "algorithm.rules",
     "SaturatedDistance": "convex",
+    "ScheduledSteps": "algorithm.schedule",
     "Server": "algorithm.servers",
     "SquaredDistance": "convex",
     "ToOptimum": "algorithm.rules",
@@ -74,14 +80,17 @@ __all__ = [
     "AffineSubspace",
     "Anderson",
     "Average",
+    "BalancedSteps",
     "Ball",
     "Checkpoint",
     "ConjugateGradient",
     "DivergenceError",
     "Extrapolated",
+    "FittedSteps",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
+    "LocalPaths",
     "Nesterov",
     "NetworkProblem",
     "Plan",
@@ -92,6 +101,7 @@ __all__ = [
     "RoundInfo",
     "Rule",
     "SaturatedDistance",
+    "ScheduledSteps",
     "Server",
     "SquaredDistance",
     "ToOptimum",

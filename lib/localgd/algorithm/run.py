@@ -131,6 +131,7 @@ def _loop(settings: Settings, measure: Measure | None) -> Rounds:
         chunks,
         measure,
         settings.server,
+        settings.trail,
     )
 
 

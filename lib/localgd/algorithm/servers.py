@@ -21,7 +21,7 @@ from localgd.problem import Problem
 
 
 class Received(NamedTuple):
-    """What a server step is taken from; p entries a vector, the parameters without buffers."""
+    """The input of a server step; p entries a vector, the parameters without buffers."""
 
     x: Tensor  # (p,) x_n
     mean: Tensor  # (p,) (1/m) Σ x^{i,T_i}
@@ -34,7 +34,7 @@ class Received(NamedTuple):
 
 
 class Server(ABC):
-    """How x_{n+1} follows from a round's message; see `step`.
+    """x_{n+1} from a round's message; see `step`.
 
     `run` works on a copy, so that one object serves any number of runs.  A server whose step
     depends on rounds before the last keeps that in its state: it overrides `state_dict` and

@@ -1,4 +1,4 @@
-"""How the convolutions of many nodes, each with its own weights, are taken on a GPU.
+"""Take the convolutions of many nodes, each with its own weights, on a GPU.
 
 PyTorch stacks them as the groups of one convolution, a form that cuDNN was not made for.
 The same sums are taken as one batched matrix product over nodes and samples, or node by node.
@@ -202,7 +202,7 @@ def _output_size(
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether a convolution is two-dimensional and not transposed."""
+    """Return whether a convolution is two-dimensional and not transposed."""
     arguments: Any = node.args
     backward = node.target is aten.convolution_backward.default
     weight, transposed = (arguments[2], arguments[7]) if backward else (arguments[1], arguments[6])
