@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
     from localgd.algorithm.fitted import FittedSteps
+    from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
     from localgd.algorithm.paths import LocalPaths
     from localgd.algorithm.rules import (
         FixedSteps,
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     )
     from localgd.algorithm.run import run
     from localgd.algorithm.schedule import ScheduledSteps
-    from localgd.algorithm.servers import Average, Extrapolated, Received, Relaxed, Server
+    from localgd.algorithm.servers import (
+        Average,
+        Extrapolated,
+        Nesterov,
+        Received,
+        Relaxed,
+        Server,
+    )
     from localgd.algorithm.trace import DivergenceError, Trace
     from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
     from localgd.convex.quasiconvex import SaturatedDistance
@@ -37,10 +45,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AffineSubspace": "geometry",
+    "Anderson": "algorithm.krylov_servers",
     "Average": "algorithm.servers",
     "BalancedSteps": "algorithm.adaptive",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
+    "ConjugateGradient": "algorithm.krylov_servers",
     "DivergenceError": "algorithm.trace",
     "Extrapolated": "algorithm.servers",
     "FittedSteps": "algorithm.fitted",
@@ -48,6 +58,7 @@ _HOMES = {
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
     "LocalPaths": "algorithm.paths",
+    "Nesterov": "algorithm.servers",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
@@ -69,10 +80,12 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
+    "Anderson",
     "Average",
     "BalancedSteps",
     "Ball",
     "Checkpoint",
+    "ConjugateGradient",
     "DivergenceError",
     "Extrapolated",
     "FittedSteps",
@@ -80,6 +93,7 @@ __all__ = [
     "HalfSpace",
     "LeastSquares",
     "LocalPaths",
+    "Nesterov",
     "NetworkProblem",
     "Plan",
     "PowerLoss",

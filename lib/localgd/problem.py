@@ -1,4 +1,4 @@
-"""What the m nodes minimise: the interface between a loss and the averaging loop.
+"""Define what the m nodes minimise: the interface between a loss and the averaging loop.
 
 The loop holds one row of parameters per node, x of shape (m, d), and asks the problem for
 all m local losses and gradients at once.
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 
     @property
     def divisible(self) -> bool:
-        """Whether any of the nodes can be evaluated without the others."""
+        """Return whether any of the nodes can be evaluated without the others."""
         return bool(self.tensors)
 
     def take(self, rows: Tensor) -> Chunk:
@@ -97,7 +97,7 @@ class Problem(ABC):
         return None
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
-        """The map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
+        """Return the map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
         return None
 
     def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:

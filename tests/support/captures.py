@@ -22,9 +22,7 @@ class Watching(TorchDispatchMode):
         self._kept: list[Tensor] = []  # so that no memory is given out twice
         self.foreign: list[str] = []
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for each in tree_leaves((args, kwargs or {})):
             # Of a number on the CPU a kernel is told the value.
             if isinstance(each, Tensor) and each.numel() and _memory(each) not in self._known:

@@ -36,7 +36,7 @@ from localgd.engine.convolutions import Form, convolutions
 from localgd.networks import LeNet, ResNet18, SoftmaxLayer, seeded
 
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
-FORMS: tuple[Form, ...] = ("products", "alone", "grouped")
+FORMS: tuple[Form, ...] = ("products", "alone products", "alone", "grouped")
 #: Relative to the largest entry, in float64.
 TOLERANCE = 1e-8
 
@@ -61,11 +61,11 @@ def networks() -> dict[str, Any]:
 
 
 def convex() -> dict[str, Any]:
-    """Every convex problem and rule on the GPU against the CPU, as far as each can be run."""
+    """Compare every convex problem and rule on the GPU with the CPU, as far as each can be run."""
     differences: dict[str, Any] = {}
     for name, problem in _convex().items():
         constants = problem.smoothness()
-        eta = 1e-3 if constants is None else 1 / float(constants.max())
+        eta = 1e-5 if constants is None else 1 / float(constants.max())
         for rule in (FixedSteps(17), UntilStationary(1e-3, 40), ToOptimum()):
             if isinstance(rule, ToOptimum) and problem.projection() is None:
                 continue
@@ -79,7 +79,7 @@ def convex() -> dict[str, Any]:
 
 
 def cudnn() -> dict[str, Any]:
-    """Whether cuDNN is on within a run, and off or on after it as before."""
+    """Look whether cuDNN is on within a run, and off or on after it as before."""
     before = torch.backends.cudnn.enabled
     with deterministic(torch.device("cuda", 0), tf32=False):
         inside = torch.backends.cudnn.enabled
@@ -88,7 +88,7 @@ def cudnn() -> dict[str, Any]:
 
 
 def repeated() -> dict[str, Any]:
-    """The same call twice, in float32: equal bit for bit."""
+    """Make the same call twice, in float32: equal bit for bit."""
     problem = lenet_problem(torch.float32)
     same = {}
     for form in FORMS:
@@ -99,7 +99,7 @@ def repeated() -> dict[str, Any]:
 
 
 def resumed() -> dict[str, Any]:
-    """A run that is interrupted within a round and taken up: equal bit for bit."""
+    """Interrupt a run within a round and take it up: equal bit for bit."""
     problem = lenet_problem(torch.float32)
     whole = _run_lenet(problem, local_steps=100)
     with tempfile.TemporaryDirectory() as directory:
@@ -167,7 +167,7 @@ def _run_lenet(problem: NetworkProblem, **changed: Any) -> Trace:
 
 
 def _tried(expected: Trace, problem: Problem, **call: Any) -> Any:
-    """How far the run's end and losses are from the expected ones, relative, or its error."""
+    """Return how far the run's end and losses are off, relative, or its error."""
     try:
         trace = run(problem, measure=overwrite, **call)
     except Exception as error:
@@ -238,12 +238,12 @@ def _interrupted(after: int) -> Iterator[None]:
     """Interrupt the run at the ``after``-th place where it could write its checkpoint."""
     plain, calls = checkpoint.Keeper.when_due, 0
 
-    def counted(self: Any, rounds: Any) -> None:
+    def counted(self: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == after:
             raise KeyboardInterrupt
-        plain(self, rounds)
+        plain(self)
 
     with _replaced(checkpoint.Keeper, "when_due", counted):
         yield

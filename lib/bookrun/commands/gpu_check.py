@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "resumed": gpu_agreement.resumed,
     "cudnn": gpu_agreement.cudnn,
     "convex": gpu_agreement.convex,
+    "kernels": gpu_speed.kernels,
     "all_mnist": gpu_speed.all_mnist,
     "resnet_tf32": gpu_speed.resnet_tf32,
     "resnet_in_full": gpu_speed.resnet_in_full,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Reply(NamedTuple):
-    """What a round's message brought, for entries of x of which the last are buffers."""
+    """The result of a round's message, for entries of x of which the last are buffers."""
 
     mean: Tensor  # (d,) (1/m) Σ x^{i,T_i}, buffers included
     mean_square_move: Tensor | None  # () (1/m) Σ ‖x^{i,T_i} − x_n‖², without the buffers

@@ -21,7 +21,7 @@ Leap = Callable[[Tensor, Tensor], Tensor]
 
 
 class LocalPhase(NamedTuple):
-    """Where the nodes ended, and how they got there."""
+    """The nodes' ends, and how they got there."""
 
     x: Tensor  # (m, d)
     steps: NDArray[np.float64]  # (m,) steps taken; inf for the exact optimum

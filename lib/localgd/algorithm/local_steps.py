@@ -22,7 +22,7 @@ SHED_STEPS = 64
 
 
 class Position(NamedTuple):
-    """Where the nodes of a chunk stand in a round; plain tensors, so that it can be saved."""
+    """The state of a chunk's nodes in a round; plain tensors, so that it can be saved."""
 
     x: Tensor  # (c, d)
     steps: Tensor  # (c,) int64, local steps taken
@@ -155,7 +155,7 @@ class Walk:
         return captures((kind, count), function, arguments, self.bound.data)
 
     def _may_shed(self, done: int) -> bool:
-        """Whether this is a moment to leave nodes behind: compiling for fewer would cost more."""
+        """Return whether to leave nodes behind now: compiling for fewer would cost more."""
         due = (done - 1) % SHED_STEPS == 0
         return due and self.bound.chunk.divisible and not self.evaluator.compiles
 

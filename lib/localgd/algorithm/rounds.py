@@ -21,6 +21,7 @@ from localgd.algorithm.rules import Plan, RoundInfo, Rule
 from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
+from localgd.engine.replay_check import check_replays
 from localgd.problem import Chunk, ClosedPaths, Problem
 
 #: What to know of every average: x_n, shape (d,) ↦ numbers by name.
@@ -53,7 +54,7 @@ class View(NamedTuple):
 
 
 class ServerStep(NamedTuple):
-    """Where a round has led."""
+    """The point to which a round has led."""
 
     x: Tensor  # (d,) x_{n+1}
     view: View  # there
@@ -82,6 +83,7 @@ class Rounds:
         self.measure, self.server = measure, Average() if server is None else server
         self.communication, self.trail = OneProcess(), trail
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
+        check_replays(problem, self.bound, x)
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
         self.last_steps: NDArray[np.float64] | None = None
         self.frozen = False
@@ -94,7 +96,7 @@ class Rounds:
 
     @property
     def done(self) -> int:
-        """How many rounds are done."""
+        """Return how many rounds are done."""
         return max(0, len(self.recorder.rows) - 1)
 
     def resume(self, at: Snapshot) -> None:
@@ -197,7 +199,7 @@ class Rounds:
         )
 
     def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
-        """Whether the caller's criterion is met at x_n."""
+        """Return whether the caller's criterion is met at x_n."""
         if callable(stop):
             return bool(stop(self.trace("rounds")))
         assert self.shown_view is not None
@@ -284,7 +286,7 @@ class Rounds:
         return View(gradients, known, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
 
     def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
-        """The error that names the node to blame for `values` at the average of `ends`.
+        """Return the error that names the node to blame for `values` at the average of `ends`.
 
         It is the one whose own model is not finite; or the one whose value is not, where
         others' are; or the one that went farthest, having pulled the average along.
@@ -317,7 +319,7 @@ class Rounds:
         )
 
     def _measured(self) -> dict[str, float]:
-        """What the caller wants to know of x_n, or an error that says what is no number."""
+        """Return what the caller wants to know of x_n, or an error that says what is no number."""
         rows = self.recorder.rows
         if self.measure is None:
             if rows and rows[0]["measures"]:
@@ -341,7 +343,7 @@ class Rounds:
 
 
 def _known_steps(plan: Plan) -> int:
-    """The steps that a round like this one surely takes."""
+    """Return the steps that a round like this one surely takes."""
     if plan.max_steps is None or plan.grad_tol is not None:
         return 1
     return int(plan.max_steps.max())

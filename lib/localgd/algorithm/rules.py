@@ -1,4 +1,4 @@
-"""How many local steps each node takes in a round: T_i, from 1 to ∞.
+"""T_i, the number of local steps that node i takes in a round: from 1 to ∞.
 
 A rule turns what is known at the start of a round (`RoundInfo`) into a `Plan` that the
 loop carries out, so a rule that adapts T to what it has seen is one more class.
@@ -22,7 +22,7 @@ from localgd.fingerprint import describe
 
 @dataclass(frozen=True, eq=False)
 class RoundInfo:
-    """What is known when round `round` begins, at x_n with n = round − 1."""
+    """The state of knowledge when round `round` begins, at x_n with n = round − 1."""
 
     round: int
     loss: float
@@ -43,7 +43,7 @@ class Plan:
 
 
 class Rule(ABC):
-    """How many local steps every node takes; see `plan`.
+    """A rule that says how many local steps every node takes; see `plan`.
 
     A rule whose plans depend on more than `RoundInfo` keeps that in its state: for a run with
     a checkpoint it overrides `state_dict` and `load_state_dict`, and `run` works on a copy.

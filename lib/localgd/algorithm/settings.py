@@ -26,7 +26,7 @@ Stop = float | Callable[[Trace], bool]
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What a run does, for the arguments of `run`; the problem is on its device, in its type."""
+    """The arguments of `run`, checked; the problem is on its device, in its type."""
 
     problem: Problem
     x0: Tensor  # (d,)

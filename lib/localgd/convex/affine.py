@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from localgd.geometry import AffineSubspace, intersection
+from localgd.geometry.graded import SolutionSet, meet
+from localgd.geometry.sets import CONSISTENCY_TOL
 from localgd.problem import ClosedPaths, Problem
 
 
@@ -20,7 +22,7 @@ class AffineOptima(Problem):
     """A problem whose S_i are affine subspaces: projections and d(x, S) follow from them."""
 
     @abstractmethod
-    def solution_sets(self) -> list[AffineSubspace] | None:
+    def solution_sets(self) -> Sequence[AffineSubspace] | None:
         """S_1, …, S_m as affine subspaces, or None where they are not."""
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
@@ -85,13 +87,21 @@ class AffineOptima(Problem):
     @cached_property
     def _intersection(self) -> AffineSubspace | None:
         sets = self.solution_sets()
-        return None if sets is None else intersection(sets)
+        if sets is None:
+            return None
+        graded = [each for each in sets if isinstance(each, SolutionSet)]
+        if len(graded) == len(sets):
+            found = meet(graded, CONSISTENCY_TOL)
+            return None if found is None else found.to(sets[0].point.device, sets[0].point.dtype)
+        return intersection(sets)
 
     @cached_property
     def _projection(self) -> Callable[[Tensor], Tensor] | None:
         sets = self.solution_sets()
         if sets is None:
             return None
+        if any(isinstance(each, SolutionSet) for each in sets):
+            return lambda x: torch.stack([s.project(x[node]) for node, s in enumerate(sets)])
         move = _towards([s.normals for s in sets], sets)
         everything = sets[0].point.new_ones(())
         return lambda x: move(x, everything)

@@ -1,4 +1,4 @@
-"""How the convolutions of many nodes, each with its own weights, are taken on a GPU.
+"""Take the convolutions of many nodes, each with its own weights, on a GPU.
 
 PyTorch stacks them as the groups of one convolution, a form that cuDNN was not made for.
 The same sums are taken as one batched matrix product over nodes and samples, or node by node.
@@ -21,11 +21,12 @@ from localgd.engine.program import calls
 aten = torch.ops.aten
 
 #: "grouped": as PyTorch stacks them; "products": one batched matrix product; "alone": one node
-#: after the other, each with the convolutions that its module asks for.
-Form = Literal["grouped", "products", "alone"]
+#: after the other, each with the convolutions that its module asks for; "alone products": one
+#: node after the other, each convolution one large matrix product.
+Form = Literal["grouped", "products", "alone", "alone products"]
 
-#: A node whose intermediate results take more than this fills a GPU by itself.
-ALONE_BYTES = 2**26
+#: A convolution with more output channels than this makes a matrix product that fills a GPU.
+FEW_CHANNELS = 32
 
 _asked: ContextVar[Form | None] = ContextVar("form of convolutions", default=None)
 
@@ -40,15 +41,16 @@ def convolutions(form: Form) -> Iterator[None]:
         _asked.reset(token)
 
 
-def choose(program: GraphModule, node_bytes: int) -> Form:
+def choose(program: GraphModule) -> Form:
     """Return the form for a problem of which one node runs `program`.
 
-    `node_bytes`: what one node's intermediate results take.  The choice looks at nothing
-    else, so that a run can be repeated.
+    The choice looks at nothing but its convolutions, so that a run can be repeated.
     """
-    if not calls(program, aten.convolution.default):
+    found = [node for node in calls(program, aten.convolution.default) if _is_plain(node)]
+    if not found:
         return "grouped"
-    return _asked.get() or ("alone" if node_bytes > ALONE_BYTES else "products")
+    widest = max(node.meta["val"].shape[1] for node in found)
+    return _asked.get() or ("products" if widest <= FEW_CHANNELS else "alone products")
 
 
 def as_products(program: GraphModule) -> GraphModule:
@@ -129,6 +131,67 @@ def bias_gradient(gradient: Tensor) -> Tensor:
     return gradient.sum((0, 2, 3))
 
 
+def flat_columns(
+    x: Tensor, window: list[int], stride: list[int], padding: list[int], dilation: list[int]
+) -> Tensor:
+    """Return the windows of x as columns of one matrix, (n, c, h, w) → (c·kh·kw, n·oh·ow)."""
+    if any(padding):
+        x = functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    n, c, height, width = x.shape
+    oh, ow = _output_size(height, width, window, stride, dilation)
+    a, b, p, q = x.stride()
+    windows = x.as_strided(
+        (c, *window, n, oh, ow),
+        (b, dilation[0] * p, dilation[1] * q, a, stride[0] * p, stride[1] * q),
+    )
+    return windows.reshape(c * window[0] * window[1], n * oh * ow)
+
+
+def flat_convolve(weight: Tensor, cols: Tensor, shape: list[int], bias: Tensor | None) -> Tensor:
+    """Return the convolution of shape (n, o, oh, ow) from weights and `flat_columns`."""
+    n, o, oh, ow = shape
+    result = torch.mm(weight.reshape(o, -1), cols).view(o, n, oh, ow).transpose(0, 1)
+    return result.contiguous() if bias is None else result + bias[:, None, None]
+
+
+def flat_input_gradient(
+    gradient: Tensor,
+    weight: Tensor,
+    size: list[int],
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """Return the gradient with respect to x, (n, c, h, w), h and w being `size`."""
+    n, o = gradient.shape[:2]
+    outer = [dilation[k] * (window[k] - 1) - padding[k] for k in (0, 1)]
+    if stride == [1, 1] and min(outer) >= 0:  # a convolution again, with the weights turned
+        turned = weight.flip(2, 3).transpose(0, 1)
+        cols = flat_columns(gradient, window, stride, outer, dilation)
+        return flat_convolve(turned, cols, [n, weight.shape[1], *size], None)
+    rows = gradient.transpose(0, 1).reshape(o, -1)
+    cols = torch.mm(weight.reshape(o, -1).t(), rows)
+    each = cols.view(len(cols), n, -1).transpose(0, 1).contiguous()
+    return functional.fold(each, size, window, dilation, padding, stride)
+
+
+def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Tensor:
+    """Return the gradient with respect to the weights, of `shape` (o, c, kh, kw).
+
+    The long sum is taken in parts, in a fixed order: one product of so few entries would leave
+    most of a GPU idle.
+    """
+    rows = gradient.transpose(0, 1).reshape(shape[0], -1)
+    length = rows.shape[1]
+    parts = next(
+        k for k in (32, 16, 8, 4, 2, 1) if length % k == 0 and (length >= 512 * k or k == 1)
+    )
+    left = rows.view(shape[0], parts, -1).transpose(0, 1)
+    right = cols.view(len(cols), parts, -1).permute(1, 2, 0)
+    return torch.bmm(left, right).sum(0).view(shape)
+
+
 def _output_size(
     height: int, width: int, window: list[int], stride: list[int], dilation: list[int]
 ) -> tuple[int, int]:
@@ -139,7 +202,7 @@ def _output_size(
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether a convolution is two-dimensional and not transposed."""
+    """Return whether a convolution is two-dimensional and not transposed."""
     arguments: Any = node.args
     backward = node.target is aten.convolution_backward.default
     weight, transposed = (arguments[2], arguments[7]) if backward else (arguments[1], arguments[6])
@@ -153,6 +216,12 @@ def _replace_forward(node: Node) -> None:
     value = node.meta["val"]
     window = list(weight.meta["val"].shape[2:])
     with node.graph.inserting_before(node):
+        if groups == 1:
+            cols = _call(node, flat_columns, x, window, stride, padding, dilation)
+            result = _call(node, flat_convolve, weight, cols, list(value.shape), bias)
+            node.replace_all_uses_with(result)
+            node.graph.erase_node(node)
+            return
         cols = _call(node, columns, x, groups, window, stride, padding, dilation)
         matrices = _call(node, repeated, weight, groups, value.shape[0])
         result = _call(node, convolve, matrices, cols, list(value.shape), bias)
@@ -168,12 +237,27 @@ def _replace_backward(node: Node) -> None:
     window, (n, _, *size) = shape[2:], x.meta["val"].shape
     parts: list[Node | None] = [None, None, None]
     with node.graph.inserting_before(node):
-        if mask[0]:
+        if mask[0] and groups == 1:
+            parts[0] = _call(
+                node,
+                flat_input_gradient,
+                gradient,
+                weight,
+                size,
+                window,
+                stride,
+                padding,
+                dilation,
+            )
+        elif mask[0]:
             matrices = _call(node, repeated, weight, groups, n)
             parts[0] = _call(
                 node, input_gradient, gradient, matrices, size, window, stride, padding, dilation
             )
-        if mask[1]:
+        if mask[1] and groups == 1:
+            cols = _call(node, flat_columns, x, window, stride, padding, dilation)
+            parts[1] = _call(node, flat_weight_gradient, gradient, cols, shape)
+        elif mask[1]:
             cols = _call(node, columns, x, groups, window, stride, padding, dilation)
             parts[1] = _call(node, weight_gradient, gradient, cols, shape, groups)
         if mask[2]:

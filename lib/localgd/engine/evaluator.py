@@ -1,4 +1,4 @@
-"""How a chunk of nodes is evaluated: operation by operation, compiled, or as a CUDA graph.
+"""Evaluate a chunk of nodes: operation by operation, compiled, or as a CUDA graph.
 
 All engines compute the same function; they differ in what a step costs and in the order in
 which sums are taken.
@@ -24,8 +24,13 @@ from localgd.engine import convolutions
 from localgd.engine.convolutions import Form, as_products
 from localgd.engine.cpu_rewrites import rewrite
 from localgd.engine.cuda_graph import Captures, Pool
-from localgd.engine.gpu_rewrites import merge_repeated, obstacle, place_constants
-from localgd.engine.invariants import hoist
+from localgd.engine.gpu_rewrites import (
+    detach_fills,
+    merge_repeated,
+    obstacle,
+    place_constants,
+)
+from localgd.engine.invariants import hoist, second_alone
 from localgd.engine.program import (
     UntraceableError,
     calls,
@@ -34,7 +39,7 @@ from localgd.engine.program import (
     peak_bytes,
     record,
 )
-from localgd.fingerprint import sha256
+from localgd.fingerprint import short_sha
 from localgd.problem import Chunk, Evaluate, Gradients, Problem
 
 Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
@@ -48,6 +53,7 @@ ALONE_BYTES = 2**19
 CACHE_BYTES = 2**25
 #: The share of a machine's memory that the intermediate results of one step may take.
 MEMORY_SHARE = 0.5
+PRODUCTS: tuple[Form, ...] = ("products", "alone products")
 #: On a GPU, the share of its memory that what follows from the data alone may take.
 PREPARED_SHARE = 1 / 16
 #: On a GPU, what libraries take for themselves, in bytes.
@@ -76,7 +82,8 @@ class Bound:
         #: (x, *data) ↦ losses and gradients.
         self.function: Evaluate = program.function if program else chunk.evaluate
         #: (x, *data) ↦ gradients.
-        self.descent: Gradients = chunk.gradients if program is None else self._second
+        self.descent: Gradients = chunk.gradients if program is None else self._gradients_alone
+        self._last = program.descent if program else None
         self._evaluator = evaluator
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +99,8 @@ class Bound:
         self._evaluator.work += self.flops
         return self.descent(x, *self.data)
 
-    def _second(self, x: Tensor, *data: Tensor) -> Tensor:
-        return self.function(x, *data)[1]
+    def _gradients_alone(self, x: Tensor, *data: Tensor) -> Tensor:
+        return (self._last or self.function)(x, *data)[-1]
 
 
 class Program(NamedTuple):
@@ -103,6 +110,7 @@ class Program(NamedTuple):
     function: Evaluate  # (x, *data, *prepared) ↦ losses and gradients
     flops: int  # of one evaluation, products and convolutions only
     obstacle: str | None = None  # the operation for which it cannot be captured
+    descent: Callable[..., tuple[Tensor, ...]] | None = None  # gradients alone, where it pays
 
 
 class Evaluator:
@@ -131,8 +139,8 @@ class Evaluator:
 
     @property
     def identity(self) -> str:
-        """What the programs recorded so far compute, as a digest."""
-        return sha256(" ".join(self._recorded).encode())
+        """Return what the programs recorded so far compute, as a digest."""
+        return short_sha(" ".join(self._recorded).encode())
 
     def bind(self, chunk: Chunk) -> Bound:
         """Return `chunk` with its evaluation.
@@ -185,10 +193,11 @@ class Evaluator:
         if self.device.type == "cpu":
             rewrite(program, for_compiler=self.compiles)
         else:
-            place_constants(program, self.device)
+            detach_fills(place_constants(program, self.device))
+            if self._form in PRODUCTS:
+                as_products(program)
+            merge_repeated(program)
             most = max(most, int(PREPARED_SHARE * _memory_bytes(self.device)))
-        if self._form == "products":
-            merge_repeated(as_products(program))
         prepare, body = hoist(program, most)
         if not self.compiles:
             hindrance = obstacle(body) if self.captures else None
@@ -197,7 +206,8 @@ class Evaluator:
                     f"engine='graph' cannot capture {hindrance}: it waits for the GPU, or copies "
                     "between devices; engine='auto' runs such a module step by step"
                 )
-            return Program(prepare, body, flops, hindrance)
+            descent = second_alone(body) if self.captures and hindrance is None else None
+            return Program(prepare, body, flops, hindrance, descent)
         try:
             return Program(prepare, _compiled(body, (*arguments, *prepare(*chunk.tensors))), flops)
         except (RuntimeError, OSError):
@@ -207,7 +217,7 @@ class Evaluator:
 
 
 def has_compiler() -> bool:
-    """Whether PyTorch finds a C++ compiler to build programs for the CPU with."""
+    """Return whether PyTorch finds a C++ compiler to build programs for the CPU with."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:
@@ -248,13 +258,13 @@ def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> Di
             if need > ALONE_BYTES and calls(program, torch.ops.aten.convolution.default):
                 fitting = 1
         else:
-            form = convolutions.choose(program, need)
-            if form == "products":
+            form = convolutions.choose(program)
+            if form in PRODUCTS:
                 need = max(need, peak_bytes(as_products(program)))
             # A captured step reads copies of x and of the data and leaves copies of x.
             held = [*[x] * 6, *one.tensors, *one.tensors]
             fitting = (memory - WORKSPACE_BYTES) // (need + _bytes(held))
-            if form == "alone":
+            if form in ("alone", "alone products"):
                 fitting = 1
         size = min(size, max(1, fitting))
     if chunk_size is not None:
@@ -268,7 +278,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def _start(problem: Problem, count: int, device: torch.device) -> Tensor:
-    """The problem's own start for so many nodes: recording evaluates, and not at any point."""
+    """Return the problem's own start for so many nodes: recording evaluates there."""
     x = problem.initial(torch.Generator()).to(device, problem.dtype)
     return x.expand(count, -1).clone()
 

@@ -1,4 +1,4 @@
-"""What a recorded program needs before it can be captured on a GPU, and what makes it shorter."""
+"""Rewrite a recorded program so that it can be captured on a GPU, and is shorter."""
 
 from __future__ import annotations
 
@@ -39,6 +39,37 @@ def place_constants(program: GraphModule, device: torch.device) -> GraphModule:
     return program
 
 
+_FILLS = {
+    aten.zeros_like.default: 0,
+    aten.ones_like.default: 1,
+    aten.new_zeros.default: 0,
+    aten.new_ones.default: 1,
+}
+
+
+def detach_fills(program: GraphModule) -> GraphModule:
+    """Make zeros and ones without asking whose shape they have, in place, and return `program`.
+
+    What follows from them and from the data then does not depend on x and need not be repeated.
+    """
+    overwritten = written(program)
+    for node in list(program.graph.nodes):
+        value = node.meta.get("val")
+        if node.target not in _FILLS or node in overwritten or not value.is_contiguous():
+            continue
+        with program.graph.inserting_before(node):
+            made = program.graph.call_function(
+                aten.full.default,
+                (list(value.shape), _FILLS[node.target]),
+                {"dtype": value.dtype, "device": value.device},
+            )
+        made.meta["val"] = value
+        node.replace_all_uses_with(made)
+        program.graph.erase_node(node)
+    program.recompile()
+    return program
+
+
 def obstacle(program: GraphModule) -> str | None:
     """Return the operation for which `program` cannot be captured, or None where there is none.
 
@@ -62,6 +93,10 @@ def merge_repeated(program: GraphModule) -> GraphModule:
         if node.op != "call_function" or writes(node) or owner[node] in overwritten:
             continue
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            continue
+        if node.target is aten.mul.Scalar and node.args[1] == 1:
+            node.replace_all_uses_with(node.args[0])
+            program.graph.erase_node(node)
             continue
         key = (node.target, _frozen(node.args), _frozen(node.kwargs))
         if key in first:

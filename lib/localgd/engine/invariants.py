@@ -1,8 +1,9 @@
-"""What a recorded program computes from the data alone, computed once and not in every step."""
+"""Compute once, and not in every step, what a recorded program computes from the data alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch.fx import Graph, GraphModule, Node
 
@@ -33,6 +34,17 @@ def hoist(program: GraphModule, limit_bytes: int) -> tuple[GraphModule, GraphMod
     )
 
 
+def second_alone(program: GraphModule) -> GraphModule:
+    """Return what `program` does for the second of its two results, in a tuple of one."""
+    nodes = list(program.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    results: Any = nodes[-1].args[0]
+    part = _part(program, inputs, nodes[:-1], [results[1]])
+    part.graph.eliminate_dead_code()
+    part.recompile()
+    return part
+
+
 def _reached_from(start: Node, nodes: Iterable[Node]) -> set[Node]:
     """`start`, what depends on it, what writes, and the output."""
     reached = {start}
@@ -45,7 +57,7 @@ def _reached_from(start: Node, nodes: Iterable[Node]) -> set[Node]:
 def _part(
     program: GraphModule, inputs: list[Node], nodes: list[Node], outputs: list[Node] | None
 ) -> GraphModule:
-    """The operations `nodes` as a program of their own, returning `outputs` or what they do."""
+    """Return the operations `nodes` as a program that returns `outputs`, or what they do."""
     graph, place = Graph(), dict[Node, Node]()
     for node in inputs:
         place[node] = graph.placeholder(node.name)

@@ -10,6 +10,8 @@ from localgd.theory.decay import (
     Progress,
     fit_decay,
 )
+from localgd.theory.fewest_rounds import fewest_rounds, round_map
+from localgd.theory.hard_subspaces import hard_subspaces
 from localgd.theory.tradeoff import optimal_steps_linear, optimal_steps_power, total_cost
 
 __all__ = [
@@ -20,8 +22,11 @@ __all__ = [
     "PowerLawIntegral",
     "Progress",
     "contraction_factor",
+    "fewest_rounds",
     "fit_decay",
+    "hard_subspaces",
     "optimal_steps_linear",
     "optimal_steps_power",
+    "round_map",
     "total_cost",
 ]
