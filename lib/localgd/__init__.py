@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
-    from localgd.algorithm.fitted import FittedSteps
     from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
-    from localgd.algorithm.paths import LocalPaths
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,
@@ -57,8 +55,8 @@ _HOMES = {
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
-    "LocalPaths": "algorithm.paths",
     "Nesterov": "algorithm.servers",
+    "LocalPaths": "algorithm.paths",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
