@@ -53,7 +53,7 @@ def test_what_it_shows_becomes_a_chapter_with_a_verdict(tmp_path: Path) -> None:
     result = bookrun(project, "build")
     assert result.returncode == 0, result.stderr
     page = BeautifulSoup((project.html / "halving.html").read_text(), "html.parser")
-    assert page.select_one("#lem-halving .bookrun-badge").get_text() == "verified (1 case)"
+    assert page.select_one("#lem-halving .bookrun-badge").get_text() == "numerical, 1 case"
     assert len(page.select(".bookrun-check")) == 2
     row = BeautifulSoup((project.html / "ledger.html").read_text(), "html.parser").select_one(
         "#claim-halving"

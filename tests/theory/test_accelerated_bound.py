@@ -29,6 +29,9 @@ def chebyshev(n: int, y: float) -> float:
 
 
 @pytest.mark.claim("accelerated-bound", kind="symbolic")
+@pytest.mark.mutation(
+    "sign", "best = sp.chebyshevt(n, (1 - 2 * X) / c)", "best = sp.chebyshevt(n, (1 + 2 * X) / c)"
+)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_chebyshevs_polynomial_is_the_best_one_for_this_start(n):
     c = sp.symbols("c", positive=True)
@@ -45,6 +48,7 @@ def test_chebyshevs_polynomial_is_the_best_one_for_this_start(n):
 
 
 @pytest.mark.claim("accelerated-bound")
+@pytest.mark.mutation("formula", "1 / chebyshev(n, 1 / c)", "c**n")
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(1, 7), c=st.floats(0.3, 0.97))
 def test_no_combination_of_the_moves_is_better(n, c):

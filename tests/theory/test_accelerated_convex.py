@@ -53,6 +53,7 @@ def means(problem: SquaredDistance, start, server, rounds: int) -> list[np.ndarr
 
 
 @pytest.mark.claim("accelerated-convex", kind="symbolic")
+@pytest.mark.mutation("sign", "after**2 - after - t**2", "after**2 + after - t**2")
 def test_the_steps_of_the_proof():
     u, g, t = sp.symbols("u g t", real=True)
     # t⟨g, u⟩ − t²‖g‖²/2 = (‖u‖² − ‖u − tg‖²)/2, in one dimension as in any
@@ -65,6 +66,7 @@ def test_the_steps_of_the_proof():
 
 
 @pytest.mark.claim("accelerated-convex")
+@pytest.mark.mutation("exponent", "2 * square / (n + 1) ** 2", "2 * square / (n + 1) ** 9")
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), m=st.integers(2, 4))
 def test_both_bounds(seed, m):

@@ -27,6 +27,11 @@ PAIRS = {"seed": st.integers(0, 10**6), "a": st.integers(1, 3), "b": st.integers
 
 
 @pytest.mark.claim("accelerated-rates", kind="symbolic")
+@pytest.mark.mutation(
+    "sign",
+    "expected = sp.diag((1 - sp.cos(theta)) / 2",
+    "expected = sp.diag((1 + sp.cos(theta)) / 2",
+)
 def test_the_eigenvalues_of_two_lines():
     theta = sp.symbols("theta", positive=True)
     normal = [sp.Matrix([-sp.sin(a), sp.cos(a)]) for a in (theta / 2, -theta / 2)]
@@ -36,6 +41,7 @@ def test_the_eigenvalues_of_two_lines():
 
 
 @pytest.mark.claim("accelerated-rates", kind="symbolic")
+@pytest.mark.mutation("constant", "value / (1 + s)", "value / (2 + s)")
 def test_the_rates_in_terms_of_the_angle():
     c = sp.symbols("c", positive=True)
     low, high = (1 - c) / 2, (1 + c) / 2

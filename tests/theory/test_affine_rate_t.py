@@ -34,6 +34,9 @@ def least_and_basis(blocks):
 
 
 @pytest.mark.claim("affine-rate-T", kind="numeric")
+@pytest.mark.mutation(
+    "constant", "<= q**T * np.linalg.norm(A @ x)", "<= 0.1 * q**T * np.linalg.norm(A @ x)"
+)
 @settings(max_examples=500)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 19))
 def test_losses_that_are_not_quadratic(seed, T, twentieths):
@@ -73,6 +76,7 @@ def two_lines(phi):
 
 
 @pytest.mark.claim("affine-rate-T", kind="numeric")
+@pytest.mark.mutation("sign", "1 - sigma_min(two_lines(phi)),", "1 + sigma_min(two_lines(phi)),")
 @pytest.mark.parametrize("phi", [0.1, 0.4, 0.7])
 def test_projections_reach_one_minus_sigma(phi):
     trace = run(SquaredDistance(two_lines(phi)), [1.0, 0.0], local_steps=1, step_size=0.5, rounds=1)

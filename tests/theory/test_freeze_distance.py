@@ -26,6 +26,7 @@ def frozen(problem, start, tol, eta):
 
 
 @pytest.mark.claim("freeze-distance", kind="numeric")
+@pytest.mark.mutation("constant", "c * math.sqrt(tol) / 2 *", "c * math.sqrt(tol) / 200 *")
 @settings(max_examples=20)
 @given(
     st.floats(0.2, 0.78),
@@ -43,6 +44,7 @@ def test_where_and_when_a_run_on_two_lines_stops(phi, twentieths, tol, angle):
 
 
 @pytest.mark.claim("freeze-distance", kind="numeric")
+@pytest.mark.mutation("constant", "(0 + gap) / 2", "(0 + gap) / 3")
 def test_the_bound_is_attained():
     # on the first line both nodes rest exactly where node 2's gradient is √tol
     phi, tol = 0.5, 1e-4

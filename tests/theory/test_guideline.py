@@ -31,6 +31,7 @@ def walk(case: Case, steps: int):
 
 
 @pytest.mark.claim("guideline", kind="symbolic")
+@pytest.mark.mutation("sign", "- q - 2 * eta *", "- q + 2 * eta *")
 def test_a_local_step_takes_off_the_gain_by_convexity():
     eta, gap, inner, square = sp.symbols("eta gap inner square", real=True)
     taken_off = 2 * eta * inner - eta**2 * square  # ‖e‖² − ‖e − ηg‖², inner = ⟨g, e⟩
@@ -57,6 +58,9 @@ def test_a_wrong_least_value_breaks_the_bound():
 
 
 @pytest.mark.claim("guideline", kind="symbolic")
+@pytest.mark.mutation(
+    "formula", "exact[2 * s] == eta * 2 * gaps[s]", "exact[s] == eta * 2 * gaps[s]"
+)
 def test_losses_half_way_tell_what_a_round_gains_on_quadratics_in_fractions():
     H = sp.Matrix([[2, 1], [1, 3]]) / 5
     e, eta = sp.Matrix([1, -2]), sp.Rational(2, 3)

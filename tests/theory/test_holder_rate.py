@@ -16,6 +16,7 @@ C = 2.25  # of γ = ½ on the unit disc; the supremum is 2.19
 
 
 @pytest.mark.claim("holder-rate", kind="symbolic")
+@pytest.mark.mutation("sign", "(p - 1) * k) == 0", "(p + 1) * k) == 0")
 def test_the_recursion():
     v, p, k = sp.symbols("v p k", positive=True)
     # the convex v^(1−p) lies above its tangent: a step of −kv^p adds (p − 1)k at least
@@ -27,6 +28,7 @@ def test_the_recursion():
 
 
 @pytest.mark.claim("holder-rate", kind="numeric")
+@pytest.mark.mutation("exponent", "** (-1 / (p - 1))", "** (-2 / (p - 1))")
 @given(st.floats(1.05, 6), st.floats(0.01, 0.9), st.floats(0.01, 1))
 def test_the_recursion_in_numbers(p, k, start):
     v = start

@@ -44,6 +44,7 @@ def residual(n, T, lam, steps=None):
 
 
 @pytest.mark.claim("residual-T", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 - lam / s) * a / 2", "(1 + lam / s) * a / 2")
 def test_the_orders_in_the_angle():
     a, lam, s = sp.symbols("a lambda s", positive=True)
     b = sp.asin(sp.sin(2 * a) / s) / 2
@@ -77,6 +78,7 @@ def test_the_limit(T, lam):
 
 
 @pytest.mark.claim("residual-T", kind="numeric")
+@pytest.mark.mutation("exponent", "1.01 / (n + 1) ** 2", "1.01 / (n + 1)")
 @pytest.mark.parametrize(("T", "lam", "n"), [(2, 0.31, 300), (10, 0.15, 50), (100, 0.03, 50)])
 def test_from_some_round_on_one_local_step_guarantees_more(T, lam, n):
     assert residual(n, T, lam) > 1.01 / (n + 1) ** 2

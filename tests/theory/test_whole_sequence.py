@@ -19,6 +19,7 @@ TOL = 1e-9
 
 
 @pytest.mark.claim("whole-sequence", kind="symbolic")
+@pytest.mark.mutation("exponent", "in_g - (n + 1 + r) ** 2", "in_g - (n + 1 + r) ** 3")
 def test_the_sum_of_the_inequalities_is_a_square():
     n, k, r = sp.symbols("n k r", nonnegative=True)
     in_g = sp.summation(2 * (n - k) + 1, (k, 0, n))
@@ -28,6 +29,7 @@ def test_the_sum_of_the_inequalities_is_a_square():
 
 
 @pytest.mark.claim("whole-sequence", kind="numeric")
+@pytest.mark.mutation("constant", "Fraction(1, 4 * n + 2)", "Fraction(1, 4 * n + 3)")
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
 def test_huber_attains_both(n):
     for slope, loss, residual in (

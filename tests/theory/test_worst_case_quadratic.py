@@ -22,6 +22,7 @@ def largest(n):
 
 
 @pytest.mark.claim("worst-case-quadratic", kind="symbolic")
+@pytest.mark.mutation("constant", "1 / (2 * n + 1)", "1 / (2 * n)")
 def test_where_the_bound_is_largest():
     q, n = sp.symbols("q n", positive=True)
     slope = sp.diff(sp.log(q) + 2 * n * sp.log(1 - q), q)
@@ -55,6 +56,7 @@ def test_no_start_and_no_steps_exceed_it(case, n):
 
 
 @pytest.mark.claim("worst-case-quadratic", kind="numeric")
+@pytest.mark.mutation("constant", "q = 1 / (2 * n + 1)", "q = 1 / (2 * n + 2)")
 @pytest.mark.parametrize("T", [1, 2, 9])
 @pytest.mark.parametrize("n", [1, 2, 6])
 def test_two_lines_attain_it(n, T):

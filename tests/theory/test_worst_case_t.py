@@ -23,12 +23,14 @@ def floor(n):
 
 
 @pytest.mark.claim("worst-case-T", kind="symbolic")
+@pytest.mark.mutation("constant", "8 * n + 2", "8 * n + 3")
 @pytest.mark.parametrize("n", range(1, 12))
 def test_two_local_steps_count_for_two(n):
     assert proves_loss(two_step_multipliers(n), n, 2, Fraction(1, 8 * n + 2))
 
 
 @pytest.mark.claim("worst-case-T", kind="symbolic")
+@pytest.mark.mutation("constant", "4 * n + 2", "4 * n + 3")
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_one_local_step_is_gradient_descent(n):
     assert proves_loss(one_step_multipliers(n), n, 1, Fraction(1, 4 * n + 2))

@@ -36,6 +36,7 @@ def bounds(T, **problem):
 
 
 @pytest.mark.claim("worst-starts", kind="symbolic")
+@pytest.mark.mutation("constant", "trace <= 2 * 56", "trace <= 56")
 def test_the_losses_are_56_smooth_with_the_minimiser_0_alone():
     for rows in RAYS:
         trace = sum(a * a + b * b for a, b in rows)
@@ -55,6 +56,7 @@ def test_node_1_rests_at_the_start():
 
 
 @pytest.mark.claim("worst-starts", kind="numeric")
+@pytest.mark.mutation("inequality", "at_most < 0.4912", "at_most > 0.4912")
 def test_twelve_local_steps_beat_infinitely_many():
     _, at_most = bounds(12)
     assert at_most < 0.4912

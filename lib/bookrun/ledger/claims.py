@@ -89,7 +89,8 @@ def _row(entry: Any, where: str) -> Row:
     for name in ("place", "statement"):
         if not entry.get(name):
             raise BookError(f"{where}, row {entry['id']}: its {name} is missing")
-    kind = entry.get("kind", "statement")
+    ours = str(entry["place"]).startswith("(ours)")
+    kind = entry.get("kind", "ours" if ours else "statement")
     if kind not in KINDS:
         raise BookError(f"{where}, row {entry['id']}: kind {kind!r} is not {', '.join(KINDS)}")
     erratum = entry.get("erratum") or {}

@@ -4,7 +4,7 @@ import ast
 from typing import Any
 
 #: With one of these a cell shows no code that could be folded.
-_WITHOUT_CODE = {"remove-input", "remove-cell", "hide-input", "hide-cell"}
+_WITHOUT_CODE = {"remove-input", "remove-cell", "hide-cell"}
 _LONGEST = 90
 
 
@@ -18,7 +18,7 @@ def fold(cell: dict[str, Any]) -> None:
     prompts = {"code_prompt_show": name, "code_prompt_hide": name}
     cell["metadata"] = {
         **cell["metadata"],
-        "tags": [*tags, "hide-input"],
+        "tags": [*dict.fromkeys([*tags, "hide-input"])],
         "mystnb": {**prompts, **settings},
     }
 

@@ -13,7 +13,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
 from bookrun.ledger.basis import NOTHING, PROOF
-from bookrun.ledger.verdicts import OURS, REFUTED, UNCHECKED, VERDICTS, css_class
+from bookrun.ledger.verdicts import ASSUMED, OURS, REFUTED, UNCHECKED, VERDICTS, css_class
 from bookrun.sphinxext.references import Links, note
 
 logger = logging.getLogger(__name__)
@@ -136,12 +136,19 @@ def _counts(counts: dict[str, int], which: str, links: Links) -> str:
         texts = [f"{n} {'is' if n == 1 else 'are'} {word[7:]}" for word, n in counts.items()]
         return ", ".join(texts) or "none is checked here"
     if which == "all":
-        return html.escape("; ".join(f"{count} {word}" for word, count in counts.items()) or "none")
+        return html.escape(
+            "; ".join(_counted(word, count) for word, count in counts.items()) or "none"
+        )
     if which == "badges":
         return " ".join(
-            f'<span class="bookrun-badge {css_class(word)}">{count} {html.escape(word)}</span>'
+            f'<span class="bookrun-badge {css_class(word)}">'
+            f"{html.escape(_counted(word, count))}</span>"
             for word, count in counts.items()
         )
     if which not in VERDICTS:
         logger.warning("verdict-counts: %r is not a verdict", which, location=links.docname)
     return str(counts.get(which, 0))
+
+
+def _counted(word: str, count: int) -> str:
+    return f"{count} {word}{'s' if word == ASSUMED and count != 1 else ''}"

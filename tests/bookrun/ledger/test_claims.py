@@ -57,5 +57,11 @@ def test_the_command_of_a_row_runs_its_tests_or_else_its_chapter() -> None:
     assert Row("fig8", "p", "s").command == ""
 
 
+def test_what_the_paper_does_not_say_is_ours(tmp_path: Path) -> None:
+    text = "- {id: a, place: (ours), statement: S}\n- {id: b, place: Lemma 1, statement: S}\n"
+    project = trial.make_project(tmp_path, {"intro": "# A"}, claims=text)
+    assert [row.kind for row in load(project)] == ["ours", "statement"]
+
+
 def test_the_books_own_ledger_can_be_read() -> None:
     assert {"lem1", "thm2", "thm3"} <= {row.id for row in load(Project(trial.ROOT))}

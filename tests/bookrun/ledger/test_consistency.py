@@ -150,3 +150,22 @@ def test_what_is_absent_is_said_once() -> None:
 def test_an_erratum_that_nothing_computes_is_no_erratum() -> None:
     found = mismatches([row(checks=(), erratum=ERRATUM)], [], "claims.yaml")
     assert len(found) == 2
+
+
+def test_steps_are_named_in_a_proof_and_checked_by_what_is_there() -> None:
+    stepped = row(steps={"expand": ("a", "test_gone")})
+    found = mismatches([stepped], [evidence(), CONTROL], "claims.yaml", {"lem1": ("sum",)})
+    assert found == [
+        "row lem1: step 'expand' is checked by 'test_gone', which is not there",
+        "row lem1: no proof in the text names the step 'expand'",
+    ]
+    named = {"lem1": ("expand",), "lem9": ("sum",)}
+    found = mismatches([row(steps={"expand": ("a",)})], [evidence(), CONTROL], "c.yaml", named)
+    assert found == ["a proof names steps of lem9, which is no row of c.yaml"]
+
+
+def test_a_statement_of_ours_has_nothing_printed_to_correct() -> None:
+    items = [evidence("counterexample"), evidence("corrected"), CONTROL]
+    assert mismatches([row(kind="ours")], items, "claims.yaml") == []
+    (found,) = mismatches([row(kind="ours", erratum=ERRATUM)], items, "claims.yaml")
+    assert found == "row lem1 is ours: there is nothing printed to correct"

@@ -41,5 +41,6 @@ def test_what_the_cell_sets_itself_stays() -> None:
     figure = {"figure": {"name": "fig-1"}, "code_prompt_show": "Draw"}
     found = code(mystnb=figure)["mystnb"]
     assert (found["figure"], found["code_prompt_show"]) == (figure["figure"], "Draw")
-    for tag in ("remove-input", "remove-cell", "hide-input"):
+    assert code("hide-input")["tags"] == ["hide-input"]
+    for tag in ("remove-input", "remove-cell", "hide-cell"):
         assert code(tag) == {"tags": [tag]}

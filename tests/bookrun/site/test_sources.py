@@ -34,9 +34,9 @@ FIGURE = {"label": "fig2a", "caption": "A $\\rho$.", "alt": "a line"}
 
 
 def test_a_figure_moves_into_the_cells_metadata() -> None:
-    _, cell = page(notebook(output("a", FIGURE), tags=("hide-input",)))["cells"]
+    _, cell = page(notebook(output("a", FIGURE), tags=("remove-input",)))["cells"]
     assert cell["metadata"] == {
-        "tags": ["hide-input"],
+        "tags": ["remove-input"],
         "mystnb": {
             "figure": {"name": "fig2a", "caption": "A $\\rho$."},
             "image": {"alt": "a line"},
