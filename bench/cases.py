@@ -1,4 +1,4 @@
-"""The five comparisons, each a table of rows that stand for themselves."""
+"""The six comparisons, each a table of rows that stand for themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from torch import nn
 from bench.contenders import CROSS_ENTROPY, network_contenders, ours
 from bench.profile import shares
 from bench.timing import ratio, take_turns
-from localgd import FixedSteps, LeastSquares, NetworkProblem, ToOptimum, UntilStationary, datasets
+from localgd import (
+    Anderson,
+    Average,
+    Extrapolated,
+    FixedSteps,
+    LeastSquares,
+    Nesterov,
+    NetworkProblem,
+    ToOptimum,
+    UntilStationary,
+    datasets,
+)
 from localgd.engine.evaluator import Engine
 from localgd.networks import LeNet, SoftmaxLayer, seeded
 
@@ -120,6 +131,36 @@ def least_squares(setting: Setting) -> Iterator[Row]:
     )
 
 
+def servers(setting: Setting) -> Iterator[Row]:
+    """Case 6: what a server step adds to a round, on colon-cancer and on LeNet, T = 10."""
+    data = datasets.colon_cancer().with_intercept()
+    colon = LeastSquares(*data.split(2), data=data.source)
+    network = NetworkProblem(seeded(LeNet, 0), *images(10, 100), CROSS_ENTROPY)
+    eta = 1 / float(colon.smoothness().max())
+    for name, problem, size, engine, repeats in (
+        ("colon-cancer", colon, eta, "eager", 10 * setting.repeats),
+        ("LeNet", network, 0.05, setting.engines[0], setting.repeats),
+    ):
+        device = torch.device("cpu" if problem is colon else setting.device)
+        contenders = {
+            repr(server): ours(problem, 10, size, engine, device, server)
+            for server in (Average(), Extrapolated(), Nesterov(), Anderson(10, safeguard=False))
+        }
+        times = take_turns(contenders, repeats, warm_up=15 if problem is colon else 1)
+        base = times.pop("Average()")
+        for server, timing in times.items():
+            value = ratio(timing, base)
+            yield Row(
+                f"6 server step, {name}, T=10",
+                server,
+                1e3 * timing.median,
+                "Average()",
+                *ratio(base, timing),
+                "at most 5% more",
+                value.median <= 1.05,
+            )
+
+
 def growth(setting: Setting) -> Iterator[Row]:
     """Case 4: a small network (784-16-10), m nodes × 20 images, T = 10; time of one step."""
     engines: list[Engine] = ["eager"] if setting.device == "cpu" else ["graph"]
@@ -205,6 +246,7 @@ CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "3": least_squares,
     "4": growth,
     "5": stopping,
+    "6": servers,
 }
 
 

@@ -12,6 +12,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from localgd import NetworkProblem, Problem, Rule
 from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import as_rule
+from localgd.algorithm.servers import Server
 from localgd.algorithm.trace import Recorder
 from localgd.engine.evaluator import Engine, Evaluator, divide
 
@@ -20,9 +21,14 @@ CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
 
 
 def ours(
-    problem: Problem, rule: int | Rule, eta: float, engine: Engine, device: torch.device
+    problem: Problem,
+    rule: int | Rule,
+    eta: float,
+    engine: Engine,
+    device: torch.device,
+    server: Server | None = None,
 ) -> Work:
-    """Rounds of `localgd.run` without its set-up: steps, average, record."""
+    """Rounds of `localgd.run` without its set-up: steps, server step, record."""
     problem = problem.to(device, problem.dtype)
     etas = problem.check_step_size(eta)
     leap = problem.closed_form(etas) if engine == "closed" else None
@@ -30,7 +36,7 @@ def ours(
     chunks, form = divide(problem, device, None)
     evaluator = Evaluator(engine, problem, device, form)
     recorder = Recorder(problem.num_nodes, {})
-    loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks)
+    loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks, None, server)
     loop.begin()
     return lambda: loop.round(1, lambda: None)
 

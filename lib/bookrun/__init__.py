@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bookrun.display.tables import table
     from bookrun.experiments import records
     from bookrun.experiments.case import Case, carry_out, network_problem, training_data
-    from bookrun.experiments.comparison import compare, shifted
+    from bookrun.experiments.comparison import compare, replay, shifted
     from bookrun.experiments.figures import beginning
     from bookrun.experiments.replays import LOSS_TOLERANCE
     from bookrun.sweeps import sweep
@@ -63,6 +63,7 @@ _MODULE = {name: f"bookrun.display.{home}" for home, names in _HOMES.items() for
     "carry_out": "bookrun.experiments.case",
     "compare": "bookrun.experiments.comparison",
     "network_problem": "bookrun.experiments.case",
+    "replay": "bookrun.experiments.comparison",
     "shifted": "bookrun.experiments.comparison",
     "sweep": "bookrun.sweeps",
     "training_data": "bookrun.experiments.case",
@@ -92,6 +93,7 @@ __all__ = [
     "figure",
     "network_problem",
     "records",
+    "replay",
     "report",
     "shifted",
     "sweep",

@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,11 +37,14 @@ class Library:
         """
         found: set[str] = set()
         for code in codes:
-            try:
-                tree = ast.parse(_MAGIC.sub("", code))
-            except SyntaxError:
-                return frozenset(self._graph.modules)
-            found.update(self._homes(tree))
+            if code not in self._parsed:
+                try:
+                    tree = ast.parse(_MAGIC.sub("", code))
+                except SyntaxError:
+                    self._parsed[code] = frozenset(self._graph.modules)
+                else:
+                    self._parsed[code] = frozenset(self._homes(tree))
+            found |= self._parsed[code]
         return self.behind(found)
 
     def behind(self, modules: Iterable[str]) -> frozenset[str]:
@@ -60,6 +63,10 @@ class Library:
             data = sorted(_data_files(path.parent)) if package else []
             self._known[module] = digest(*(each.read_bytes() for each in [path, *data]))[:16]
         return self._known[module]
+
+    @cached_property
+    def _parsed(self) -> dict[str, frozenset[str]]:
+        return {}
 
     @cached_property
     def _known(self) -> dict[str, str]:
@@ -145,7 +152,8 @@ class Library:
         return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imported_names(code: str) -> set[str]:
+@cache
+def imported_names(code: str) -> frozenset[str]:
     """Return the modules that a Python text names in its imports, as they stand there."""
     found: set[str] = set()
     for node in _running(ast.parse(code)):
@@ -153,7 +161,7 @@ def imported_names(code: str) -> set[str]:
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module)
-    return found
+    return frozenset(found)
 
 
 def _running(node: ast.AST) -> Iterator[ast.AST]:

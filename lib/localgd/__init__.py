@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
+    from localgd.algorithm.fitted import FittedSteps
     from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
+    from localgd.algorithm.paths import LocalPaths
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,

@@ -163,3 +163,12 @@ def check_finite(array: NDArray[Any], name: str, node: int) -> None:
         raise ValueError(
             f"{name} of node {node} holds {array[where]} at index {where}: data must be finite"
         )
+
+
+def dense_array(value: Any, name: str, node: int) -> NDArray[np.float64]:
+    """Return a node's array in float64; raise `ValueError` where it is a sparse one."""
+    torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
+    if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
+        method = "to_dense" if torch_sparse else "toarray"
+        raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
+    return np.asarray(value, float)

@@ -15,6 +15,7 @@ from bookrun.experiments.case import Case, carry_out, network_problem
 from bookrun.experiments.records import Record, Recorded
 from bookrun.experiments.replays import Replay
 from localgd import Trace, run
+from localgd.datasets.dataset import Choice
 
 #: Another machine sums in another order, and training makes the difference grow.  Rounds count as
 #: long as a start changed by ``NUDGE`` moves their loss and residual no farther than this.
@@ -23,7 +24,7 @@ LOSS_MOVED = 3e-5
 RESIDUAL_MOVED = 1e-3
 
 
-def replay(record: Record, recorded: Recorded, steps: int) -> Replay:
+def replay(record: Record, recorded: Recorded, steps: int, source: Choice = "real") -> Replay:
     """Run the first ``steps`` local steps of a run again, at most, and compare.
 
     It runs on as many threads as the record was made with, for sums in the same order.  Raises
@@ -35,8 +36,8 @@ def replay(record: Record, recorded: Recorded, steps: int) -> Replay:
         rounds = _rounds(recorded.local_steps, steps)
         if rounds:
             case = replace(recorded.case, rounds=rounds)
-            return compare(recorded, carry_out(case, source="real", device="cpu", engine="eager"))
-        return _within(record, recorded, steps)
+            return compare(recorded, carry_out(case, source=source, device="cpu", engine="eager"))
+        return _within(record, recorded, steps, source)
     finally:
         torch.set_num_threads(before)
 
@@ -61,7 +62,7 @@ def compare(recorded: Recorded, trace: Trace) -> Replay:
     )
 
 
-def _within(record: Record, recorded: Recorded, steps: int) -> Replay:
+def _within(record: Record, recorded: Recorded, steps: int, source: Choice) -> Replay:
     """Compare the first steps of the first round: those that other runs of the record end with.
 
     The rule is cut to as many steps, and its run compared with the recorded one of T = so many.
@@ -72,7 +73,7 @@ def _within(record: Record, recorded: Recorded, steps: int) -> Replay:
         case = replace(recorded.case, rounds=1)
         cut = "local_steps" if case.grad_tol is None else "max_steps"
         case = replace(case, **{cut: T})  # type: ignore[arg-type]
-        here = carry_out(case, source="real", device="cpu", engine="eager")
+        here = carry_out(case, source=source, device="cpu", engine="eager")
         if _steady(here, shifted(case, 1)) == 0:
             continue
         return Replay(

@@ -2,8 +2,9 @@
 
 ``paper`` is the paper's scale; where a CPU cannot do that in an hour or so, ``cpu`` is less of it.
 The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
-figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices, and
-``fig4a-work`` is Figure 4(a) with as many gradients for every T.
+figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices,
+``fig4a-work`` is Figure 4(a) with as many gradients for every T, and ``fig4b-narrow`` and
+``fig8-part`` are Figures 4(b) and 8 at the scale ``cpu``, with more seeds.
 """
 
 from collections.abc import Mapping
@@ -62,28 +63,16 @@ _RESNET_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice
 _LENET_TOL = {"grad_tol": 1e-4, "max_steps": 5000}
 
 
-def _of_lenet(nodes: tuple[int, ...]) -> tuple[Series, ...]:
+def _of_lenet(nodes: tuple[int, ...], rounds: int) -> tuple[Series, ...]:
     """T = 1 and 10 for long enough to leave the plateau, T = 100 and the threshold, and 50 steps.
 
-    The last is what a replay compares of a round that is longer.
+    ``rounds`` are those of T = 100 and of the threshold. The run of 50 steps is what a replay
+    compares of a round that is longer.
     """
     few = Series(replace(_LENET, rounds=200), nodes, (1, 10), seeds=3)
-    many = Series(_LENET, nodes, (100,), seeds=3, **_LENET_TOL)  # type: ignore[arg-type]
-    return few, many, Series(replace(_LENET, rounds=1), nodes, (50,), seeds=3)
-
-
-def _of_resnet(base: Case, few: int, many: int, small: float) -> tuple[Series, ...]:
-    """Return one seed in full, two more for ten rounds; ``small``: a threshold besides the paper's.
-
-    ``few`` are the rounds of T = 100, ``many`` those of what costs less.
-    """
-    short = replace(base, rounds=10)
-    return (
-        Series(replace(base, rounds=many), (10,), (1, 10), seeds=1, grad_tol=1e-2, max_steps=5000),
-        Series(replace(base, rounds=few), (10,), (100,), seeds=1),
-        Series(short, (10,), _STEPS, seeds=3, first_seed=1),
-        Series(short, (10,), (), seeds=1, grad_tol=small, max_steps=5000),
-    )
+    many = replace(_LENET, rounds=rounds)
+    beginning = Series(replace(_LENET, rounds=1), nodes, (50,), seeds=3)
+    return few, Series(many, nodes, (100,), seeds=3, grad_tol=1e-4, max_steps=5000), beginning
 
 
 _STEPS = (1, 10, 100)
@@ -93,24 +82,27 @@ _EQUAL_WORK = tuple(
 )
 
 
-def _resnet_choices(base: Case) -> tuple[Series, ...]:
-    return (Series(replace(base, rounds=10), (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
-
+_FULL = (
+    Series(_RESNET, (10,), (1, 10), seeds=1, grad_tol=1e-2, max_steps=5000),
+    Series(replace(_RESNET, rounds=29), (10,), (100,), seeds=1),
+)
+_SMALL = (Series(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),)
+_SMALL_CHOICES = replace(_NARROW, rounds=6)
+_ALL = (Series(replace(_ALL_MNIST, rounds=12), (5, 10), (1, 10), seeds=1),)
+_PART = (Series(_SOME_MNIST, (5, 10), _STEPS, seeds=3),)
 
 _SERIES: Mapping[str, Mapping[str, tuple[Series, ...]]] = {
-    "fig4a": dict.fromkeys(SCALES, _of_lenet((10,))),
-    "fig4b": {
-        "cpu": _of_resnet(_NARROW, 30, 30, 1e-4),
-        "paper": _of_resnet(_RESNET, 45, 60, 1e-4),
-    },
-    "fig6": dict.fromkeys(SCALES, _of_lenet((2, 5))),
-    "fig8": {
-        "cpu": (Series(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
-        "paper": (Series(replace(_ALL_MNIST, rounds=12), (5, 10), _STEPS, seeds=1),),
-    },
-    "fig4b-choices": {"cpu": _resnet_choices(_NARROW), "paper": _resnet_choices(_RESNET)},
+    "fig4a": dict.fromkeys(SCALES, _of_lenet((10,), 60)),
     "fig4a-choices": dict.fromkeys(SCALES, (_CHOICES,)),
     "fig4a-work": dict.fromkeys(SCALES, _EQUAL_WORK),
+    "fig4b": {"cpu": _SMALL, "paper": _FULL},
+    "fig4b-narrow": dict.fromkeys(SCALES, _SMALL),
+    "fig4b-choices": dict.fromkeys(
+        SCALES, (Series(_SMALL_CHOICES, (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
+    ),
+    "fig6": dict.fromkeys(SCALES, _of_lenet((2, 5), 40)),
+    "fig8": {"cpu": _PART, "paper": _ALL},
+    "fig8-part": dict.fromkeys(SCALES, _PART),
 }
 
 

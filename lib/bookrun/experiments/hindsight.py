@@ -33,7 +33,7 @@ _GIVE_UP = 4.0  # times the best cost, beyond which a rule is not followed
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has cost when its goals were met, in communications; inf where they were not."""
+    """The cost of a run when its goals were met, in communications; inf where they were not."""
 
     loss: float  # until f(x_n) ≤ the setting's share of f(x_0)
     residual: float  # until ‖∇f(x_n)‖² ≤ the setting's share of its first value
@@ -119,7 +119,7 @@ def _best(setting: Setting, found: Mapping[int, Trace], r: float) -> Best:
 
 
 def rules(setting: Setting, cost_ratio: float, budget: float) -> dict[str, Rule]:
-    """The rules that are compared, by name; `budget` is told to the one that plans with it."""
+    """Return the rules that are compared, by name; `budget` is told to the one that uses it."""
     balanced = max(1, math.ceil(1 / cost_ratio))
     return {
         "BalancedSteps": BalancedSteps(cost_ratio),
@@ -142,7 +142,7 @@ def compare(
     server: Server | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """One row for each r and rule: its cost over the least of all fixed T, for both goals."""
+    """Return a row for each r and rule: its cost over the least of all fixed T, for both goals."""
     best, rows = best_fixed(setting, ratios, server), []
     tell(f"{setting.name}: best fixed T {[each.steps for each in best.values()]}")
     for r in ratios:

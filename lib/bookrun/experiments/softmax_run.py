@@ -27,6 +27,7 @@ from bookrun.experiments.machine import commit, processor
 from bookrun.files import write_atomic
 from bookrun.project import Project
 from localgd import datasets
+from localgd.datasets.dataset import Choice
 from localgd.networks import SoftmaxLayer, seeded
 
 FORMAT = "bookrun softmax runs 1"
@@ -54,12 +55,12 @@ class Layer:
         return float((scores.logsumexp(1) - own).mean()), float((gradient**2).sum())
 
 
-def layer(network: str, samples: int = 500, seed: int = 0) -> Layer:
+def layer(network: str, samples: int = 500, seed: int = 0, source: Choice = "real") -> Layer:
     """Return the layer ``"pooled"`` or ``"pixels"`` on the first images of MNIST.
 
-    Raises what ``datasets.mnist`` raises where the real images cannot be had.
+    Raises what ``datasets.mnist`` raises, where the real images cannot be had, say.
     """
-    data = datasets.mnist("train", first=samples, source="real")
+    data = datasets.mnist("train", first=samples, source=source)
     images = torch.as_tensor(data.features)
     for _ in range(_POOLS[network]):
         images = max_pool2d(images, 2)
@@ -80,7 +81,7 @@ def rounds(posed: Layer, nodes: int, step_size: float, local_steps: int) -> Iter
     targets = posed.targets.reshape(nodes, size, -1)
     weights = posed.start
     if nodes == 1 and size > samples.shape[2]:  # the weights are the smaller of the two
-        back = posed.samples.T * (-step_size / size)
+        back = posed.samples.T.contiguous() * (-step_size / size)
         while True:
             moving = weights.clone()
             for _ in range(local_steps):
@@ -106,21 +107,27 @@ def _marks(last: int) -> list[int]:
     return sorted({round(10 ** (k / 40)) for k in range(int(40 * np.log10(last)) + 1)} | {last})
 
 
-def _carried_out(network: str, nodes: int, last: int) -> dict[str, Any]:
-    posed, marks, began = layer(network), _marks(last), time.monotonic()
-    eta = 1 / posed.smoothness(10)
-    found = {0: posed.measured(posed.start)}
-    for n, weights in enumerate(rounds(posed, nodes, eta, 100), 1):
+def follow(posed: Layer, nodes: int, step_size: float, local_steps: int, last: int) -> "Course":
+    """Return what some forty rounds a decade of a run look like, the first, 0, and the last too."""
+    marks, found = _marks(last), [posed.measured(posed.start)]
+    for n, weights in enumerate(rounds(posed, nodes, step_size, local_steps), 1):
         if n in marks:
-            found[n] = posed.measured(weights)
+            found.append(posed.measured(weights))
         if n == last:
             break
-    loss, residual = zip(*found.values(), strict=True)
+    loss, residual = np.array(found).T
+    return Course(np.array([0, *marks]), loss, residual)
+
+
+def _carried_out(network: str, nodes: int, last: int) -> dict[str, Any]:
+    posed, began = layer(network), time.monotonic()
+    eta = 1 / posed.smoothness(10)
+    course = follow(posed, nodes, eta, 100, last)
     return {
         "network": network, "nodes": nodes, "step_size": eta, "local_steps": 100, "seed": 0,
-        "seconds": round(time.monotonic() - began), "round": list(found),
-        "loss": [float(f"{v:.7g}") for v in loss],
-        "grad_norm_sq": [float(f"{v:.7g}") for v in residual],
+        "seconds": round(time.monotonic() - began), "round": course.round.tolist(),
+        "loss": [float(f"{v:.7g}") for v in course.loss],
+        "grad_norm_sq": [float(f"{v:.7g}") for v in course.grad_norm_sq],
     }  # fmt: skip
 
 

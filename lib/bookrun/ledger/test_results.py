@@ -1,7 +1,8 @@
 """Keep what the claim tests found, a test module at a time, and tell whether it still stands.
 
 A module's outcome stands as long as the module, what it imports from ``tests/`` and ``lib/``
-(directly or not), the lock file, Python and the data are what they were.
+(directly or not), the recorded runs that it names, the lock file, Python and the data are what
+they were.
 """
 
 import ast
@@ -38,11 +39,18 @@ def _marks(node: ast.AST) -> bool:
 def inputs(project: Project) -> dict[str, dict[str, Any]]:
     """Return for each test module what its outcome depends on now."""
     data: dict[str, str] = {}
+    records = {
+        path.relative_to(project.root).as_posix(): path.read_bytes()
+        for folder in ("recorded", "sweeps")
+        for path in (project.root / folder).glob("*.*")
+    }
     found = {}
     for module in modules(project):
         files = {path.relative_to(project.root).as_posix(): path.read_bytes() for path in
                  _files(project, module)}  # fmt: skip
         imported = project.library.imported(*(text.decode() for text in files.values()))
+        files |= {name: text for name, text in records.items() if any(
+            Path(name).name.encode() in code for code in files.values())}  # fmt: skip
         if "localgd.datasets" in imported:
             data = data or _data()
         found[module] = {

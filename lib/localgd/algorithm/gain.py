@@ -1,4 +1,4 @@
-"""What local steps are worth, from losses and gradient norms along the nodes' paths.
+"""Value local steps, from losses and gradient norms along the nodes' paths.
 
 For convex f_i with a common minimiser x*, ⟨∇f_i(x), x − x*⟩ ≥ f_i(x) − f_i*, and a local step
 takes at least 2η_i(f_i − f_i*) − η_i²‖∇f_i‖² off ‖x^{i,t} − x*‖².  `local_gains` is that.

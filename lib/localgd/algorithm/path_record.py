@@ -12,14 +12,14 @@ from localgd.engine.evaluator import Bound
 
 
 class Start(NamedTuple):
-    """What is known at x_n, where every path begins."""
+    """The state at x_n, where every path begins."""
 
     loss: Tensor  # (m,) f_i(x_n)
     grad_norm_sq: Tensor  # (m,) ‖∇f_i(x_n)‖²
 
 
 class Path(NamedTuple):
-    """What was recorded; `LocalPaths` is the same for the rule."""
+    """The recorded path; `LocalPaths` is the same for the rule."""
 
     loss: Tensor  # (m, T) f_i(x^{i,t})
     grad_norm_sq: Tensor  # (m, T) ‖∇f_i(x^{i,t})‖²

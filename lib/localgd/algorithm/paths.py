@@ -1,4 +1,4 @@
-"""What is known of a round that is over: the nodes' paths and the time that it took."""
+"""Keep of a round that is over the nodes' paths and the time that it took."""
 
 from __future__ import annotations
 

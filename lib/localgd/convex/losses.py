@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.convex.affine import AffineOptima
 from localgd.geometry import AffineSubspace, ConvexSet, graded
-from localgd.problem import ClosedPaths, Spectrum, check_finite
+from localgd.problem import ClosedPaths, Spectrum, check_finite, dense_array
 
 
 class _LinearModel(AffineOptima):
@@ -31,8 +31,8 @@ class _LinearModel(AffineOptima):
             raise ValueError(
                 f"A holds {len(A)} nodes and b {len(b)}: expected as many, one at least"
             )
-        blocks = [_dense("A", block, node) for node, block in enumerate(A)]
-        targets = [_dense("b", target, node) for node, target in enumerate(b)]
+        blocks = [dense_array(block, "A", node) for node, block in enumerate(A)]
+        targets = [dense_array(target, "b", node) for node, target in enumerate(b)]
         dim = blocks[0].shape[-1] if blocks[0].ndim == 2 else -1
         for node, (block, target) in enumerate(zip(blocks, targets, strict=True)):
             if block.ndim != 2 or block.shape[1] != dim:
@@ -140,60 +140,31 @@ class _LinearModel(AffineOptima):
         """Thin SVD of each A_i in float64, cut at its numerical rank: (n_i, r), (r,), (r, d)."""
         if self._exact is not None:
             return self._exact._factors
-        found = []
-        for node, n in enumerate(self.samples.tolist()):
-            if self._is_graded:
-                parts = graded.factors(self.A[node, :n].cpu().numpy())
-                left, values, right = (torch.from_numpy(part).to(self.A) for part in parts)
-            else:
-                left, values, right = torch.linalg.svd(self.A[node, :n], full_matrices=False)
-                rank = graded.numerical_rank(self.A[node, :n].cpu().numpy())
-                left, values, right = left[:, :rank], values[:rank], right[:rank]
-            found.append((left, values, right))
+        found, blocks = [], [A[:n] for A, n in zip(self.A, self.samples.tolist(), strict=True)]
+        if self._is_graded:
+            return [graded.factors(block) for block in blocks]
+        for block in blocks:
+            left, values, right = torch.linalg.svd(block, full_matrices=False)
+            rank = graded.numerical_rank(block.cpu().numpy())
+            found.append((left[:, :rank], values[:rank], right[:rank]))
         return found
 
     @cached_property
     def _is_graded(self) -> bool:
-        """Whether the scales of columns, or the singular values of a node, lie far apart."""
-        exact = self._in_double()
-        sizes = exact.A.abs().amax((0, 1))
-        sizes = sizes[sizes > 0]
-        if len(sizes) and float(sizes.min()) < graded.GRADED**0.5 * float(sizes.max()):
-            return True
-        for node, n in enumerate(self.samples.tolist()):
-            block = exact.A[node, :n]
-            rank = graded.numerical_rank(block.cpu().numpy())
-            values = torch.linalg.svdvals(block)
-            if rank and float(values[rank - 1]) <= graded.GRADED * float(values[0]):
-                return True
-        return False
+        """Return whether columns, or the singular values of a node, lie far apart in size."""
+        return graded.is_graded(self._in_double().A, self.samples.tolist())
 
     def _least_squares_sets(self) -> Sequence[AffineSubspace]:
         """{x : A_iᵀA_i x = A_iᵀb_i} for every node."""
-        exact = self._in_double()
         if self._is_graded:
-            blocks = zip(self.samples.tolist(), exact.A.cpu(), exact.b.cpu(), strict=True)
-            return [
-                graded.SolutionSet.of_least_squares(A[:n].numpy(), b[:n].numpy()).to(
-                    exact.A.device, exact.A.dtype
-                )
-                for n, A, b in blocks
-            ]
+            exact = self._in_double()
+            return graded.solution_sets(exact.A, exact.b, self.samples.tolist())
         sets = []
         for node, (left, values, right) in enumerate(self._factors):
             target = self._in_double().b[node, : left.shape[0]]
             point = right.mT @ ((left.mT @ target) / values)
             sets.append(AffineSubspace.from_normals(point, right))
         return sets
-
-
-def _dense(name: str, value: Any, node: int) -> NDArray[np.float64]:
-    """Return one node's array, or say that it is kept in a way that is not taken."""
-    torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
-    if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
-        method = "to_dense" if torch_sparse else "toarray"
-        raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
-    return np.asarray(value, float)
 
 
 class LeastSquares(_LinearModel):

@@ -148,7 +148,7 @@ def _is_random(node: Node) -> bool:
 
 
 def _has_sizes_of_data(node: Node, varying: set[Node]) -> bool:
-    """Whether the size of the operation's result depends on values that are not the same always.
+    """Return whether the size of the operation's result depends on values that may change.
 
     `varying`: the nodes that follow from the arguments of the program.
     """

@@ -8,7 +8,8 @@ is relative in every row and column.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,25 +25,14 @@ GRADED = 1e-8
 _SWEEPS = 5
 
 
-class Factors(NamedTuple):
-    """A = U diag(σ) V, cut at the numerical rank r."""
+def factors(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the thin SVD of `A`, cut at its numerical rank: U (n, r), σ (r,), V (r, d).
 
-    left: Array  # (n, r)
-    values: Array  # (r,), descending
-    right: Array  # (r, d)
-
-
-def factors(A: Array) -> Factors:
-    """Return the thin SVD of `A`, shape (n, d), each factor to the accuracy of its scale.
-
-    Raises `ImportError` where SciPy, which has the algorithm for graded matrices, is needed and
-    not installed.
+    Each to the accuracy of its scale.  Raises `ImportError` where SciPy, which has the algorithm
+    for graded matrices, is needed and not installed.
     """
-    rank = numerical_rank(A)
-    left, values, right = np.linalg.svd(A, full_matrices=False)
-    if rank and values[rank - 1] <= GRADED * values[0]:
-        left, values, right = _jacobi(A)
-    return Factors(left[:, :rank], values[:rank], right[:rank])
+    left, values, right = (torch.from_numpy(part).to(A) for part in _factors(A.cpu().numpy()))
+    return left, values, right
 
 
 def numerical_rank(A: Array) -> int:
@@ -51,6 +41,31 @@ def numerical_rank(A: Array) -> int:
     values = np.linalg.svd(A * rows[:, None] * columns, compute_uv=False)
     tolerance = 8 * max(A.shape) * np.finfo(float).eps
     return int((values > tolerance * values[0]).sum())
+
+
+def is_graded(A: Tensor, counts: Sequence[int]) -> bool:
+    """Return whether columns, or the singular values of a node, lie far apart in size.
+
+    `A`: the nodes' matrices, (m, max n_i, d), of which the first `counts` rows are theirs.
+    """
+    sizes = A.abs().amax((0, 1))
+    sizes = sizes[sizes > 0]
+    if len(sizes) and float(sizes.min()) < GRADED**0.5 * float(sizes.max()):
+        return True
+    for block, n in zip(A.cpu().numpy(), counts, strict=True):
+        rank, values = numerical_rank(block[:n]), np.linalg.svd(block[:n], compute_uv=False)
+        if rank and values[rank - 1] <= GRADED * values[0]:
+            return True
+    return False
+
+
+def solution_sets(A: Tensor, b: Tensor, counts: Sequence[int]) -> list[SolutionSet]:
+    """Return {x : A_iᵀA_i x = A_iᵀb_i} for every node, on the device of `A`."""
+    nodes = zip(A.cpu().numpy(), b.cpu().numpy(), counts, strict=True)
+    return [
+        SolutionSet.of_least_squares(block[:n], target[:n]).to(A.device, A.dtype)
+        for block, target, n in nodes
+    ]
 
 
 class SolutionSet(AffineSubspace):
@@ -70,7 +85,7 @@ class SolutionSet(AffineSubspace):
         from scipy.linalg import qr, solve_triangular
 
         _, columns = _scales(A)
-        left, values, right = factors(A * columns)
+        left, values, right = _factors(A * columns)
         y = (left.T @ b) / values
         M = right / columns
         order = np.argsort(-np.abs(M).max(0), kind="stable")  # of the rows of Mᵀ, for accuracy
@@ -124,6 +139,14 @@ def meet(sets: list[SolutionSet], tolerance: float) -> SolutionSet | None:
     residual = np.abs(M @ point - y)
     terms = np.abs(M) @ np.abs(point) + np.abs(y)
     return found if bool((residual <= tolerance * terms).all()) else None
+
+
+def _factors(A: Array) -> tuple[Array, Array, Array]:
+    rank = numerical_rank(A)
+    left, values, right = np.linalg.svd(A, full_matrices=False)
+    if rank and values[rank - 1] <= GRADED * values[0]:
+        left, values, right = _jacobi(A)
+    return left[:, :rank], values[:rank], right[:rank]
 
 
 def _scales(A: Array) -> tuple[Array, Array]:

@@ -61,7 +61,7 @@ def check_samples(module: nn.Module, loss: Loss, nodes: Sequence[Node]) -> None:
 
 def check_loss(loss: Loss, outputs: Any, targets: Tensor) -> None:
     """Raise `ValueError` where `loss` does not return one value a sample, for few or for one."""
-    for few in dict.fromkeys((len(targets), 1)):
+    for few in dict.fromkeys((1, len(targets))):
         some = outputs[:few] if isinstance(outputs, Tensor) else outputs
         if some is outputs and few < len(targets):
             return  # no tensor: nothing says where a sample of it is

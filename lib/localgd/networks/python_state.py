@@ -1,4 +1,4 @@
-"""What a module and a loss keep in Python: restored after a call, and compared between calls.
+"""Restore what a module and a loss keep in Python after a call, and compare it between calls.
 
 A recorded evaluation repeats the tensor operations of one call.  What a call leaves in an
 attribute, a closure or a global is not repeated, so it must not matter to the next one.

@@ -126,7 +126,7 @@ def worst_case_any_nodes(
 
 
 def _product(a: FloatArray, b: FloatArray) -> FloatArray:
-    """The symmetric matrix Q with ⟨Q, Gram⟩ = ⟨a, b⟩."""
+    """Return the symmetric matrix Q with ⟨Q, Gram⟩ = ⟨a, b⟩."""
     return (np.outer(a, b) + np.outer(b, a)) / 2
 
 
@@ -143,7 +143,7 @@ def _set_measure(program: _Program, measure: str, points: list[Point], T: int) -
 
 
 class Solved(NamedTuple):
-    """What Clarabel found."""
+    """The solution that Clarabel found."""
 
     primal: float
     dual: float
@@ -247,13 +247,13 @@ def _triangle(side: int) -> int:
 
 
 def _flatten(matrix: FloatArray) -> FloatArray:
-    """The upper triangle by columns, off the diagonal times √2: ⟨Q, M⟩ is a dot product."""
+    """Return the upper triangle by columns, off the diagonal times √2: ⟨Q, M⟩ is a dot product."""
     rows, columns = np.tril_indices(len(matrix))  # of the transpose
     return np.asarray(matrix[columns, rows] * np.where(rows == columns, 1.0, np.sqrt(2.0)))
 
 
 def _unflatten(values: FloatArray, side: int) -> FloatArray:
-    """The symmetric matrix that `_flatten` makes `values` of."""
+    """Return the symmetric matrix that `_flatten` makes `values` of."""
     rows, columns = np.tril_indices(side)
     matrix = np.zeros((side, side))
     matrix[columns, rows] = values / np.where(rows == columns, 1.0, np.sqrt(2.0))

@@ -120,14 +120,14 @@ def _zeros(side: int) -> Matrix:
 
 
 def _mean(k: int) -> tuple[dict[int, int], dict[int, int]]:
-    """The averages of point k and of its gradient, over x_0 (number 0) and the mean gradients."""
+    """Return point k's average and its gradient's, over x_0 (number 0) and the mean gradients."""
     if k < 0:
         return {}, {}
     return {0: 1} | {1 + j: -1 for j in range(k)}, {1 + k: 1}
 
 
 def _split(k: int, local_steps: int) -> tuple[dict[int, int], dict[int, int]]:
-    """The deviations of point k and of its gradient from their averages."""
+    """Return the deviations of point k and of its gradient from their averages."""
     if k < 0:
         return {}, {}
     return dict.fromkeys(range(k - k % local_steps, k), -1), {k: 1}

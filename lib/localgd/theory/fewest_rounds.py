@@ -19,7 +19,7 @@ _NEW = 1e-10
 
 
 def round_map(problem: Problem, local_steps: float, step_size: float) -> Tensor:
-    """A = (1/m) Σ (I − (I − ηH_i)^T), shape (d, d): a round is x ↦ x + b − Ax.
+    """Return a = (1/m) Σ (I − (I − ηH_i)^T), shape (d, d): a round is x ↦ x + b − Ax.
 
     For quadratic f_i with Hessians H_i; `local_steps` T ≥ 1 or `math.inf`.
     Raises `ValueError` for a problem that is not quadratic and for η or T out of range.

@@ -102,6 +102,20 @@ def test_evidence_goes_stale_module_by_module(project: Project) -> None:
     assert len(test_results.stale(Project(project.root))) == 2
 
 
+def test_a_recorded_run_that_a_test_names_counts(project: Project) -> None:
+    record = project.root / "recorded" / "fig.json"
+    record.parent.mkdir()
+    record.write_text("{}")
+    before = test_results.inputs(project)
+    record.write_text("[]")
+    assert test_results.inputs(project) == before
+    test = project.root / MODULE
+    test.write_text(test.read_text() + 'RECORD = Path("recorded") / "fig.json"\n')
+    before = test_results.inputs(project)
+    record.write_text("{}")
+    assert test_results.inputs(project) != before
+
+
 def test_what_still_stands_is_left_out_where_all_cases_were_run(project: Project) -> None:
     assert recorded(project, "-m", "claim", "--claim-cases=0.5").returncode == 0
     many = [e.cases for e in from_tests(project.test_evidence) if e.kind == "control"]
