@@ -86,6 +86,9 @@ def runs(small):
 
 
 @pytest.mark.claim("fig3", kind="numeric")
+@pytest.mark.mutation(
+    "constant", "<= 2 * L * value * (1 + 1e-9)", "<= 0.001 * L * value * (1 + 1e-9)"
+)
 @settings(max_examples=200)
 @given(federations(), st.floats(0, 6))
 def test_curvature_and_gradient_vanish_with_the_loss(case, scale):
@@ -123,6 +126,7 @@ def test_the_library_runs_the_same(small):
 
 
 @pytest.mark.claim("fig3", kind="numeric")
+@pytest.mark.mutation("inequality", "ratio[50] > ratio[10] > 1", "ratio[50] < ratio[10] < 1")
 def test_ten_nodes_keep_the_larger_residual(runs):
     ratio = runs[NODES].grad_norm_sq / runs[1].grad_norm_sq
     assert ratio[50] > 1.5
