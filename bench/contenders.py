@@ -13,7 +13,8 @@ from localgd import NetworkProblem, Problem, Rule
 from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import as_rule
 from localgd.algorithm.trace import Recorder
-from localgd.engine.evaluator import Engine, Evaluator, divide
+from localgd.engine.division import divide
+from localgd.engine.evaluator import Engine, Evaluator
 
 Work = Callable[[], object]
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")

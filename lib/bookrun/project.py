@@ -67,7 +67,7 @@ class Project:
     @cached_property
     def toc(self) -> list[str]:
         """The chapters that ``_toc.yml`` names, in order, the root first."""
-        import yaml  # a figure is recorded without it
+        from bookrun.source import yaml  # a figure is recorded without it
 
         path = self.root / "_toc.yml"
         if not path.is_file():

@@ -21,7 +21,9 @@ from localgd.algorithm.servers import Average, Server
 from localgd.algorithm.settings import Settings, check
 from localgd.algorithm.trace import Recorder, Trace
 from localgd.engine.backend import deterministic, memory_errors
-from localgd.engine.evaluator import Engine, Evaluator, Form, divide
+from localgd.engine.convolutions import Form
+from localgd.engine.division import divide
+from localgd.engine.evaluator import Engine, Evaluator
 from localgd.fingerprint import plain
 from localgd.problem import Chunk, Problem
 

@@ -25,6 +25,9 @@ aten = torch.ops.aten
 #: node after the other, each convolution one large matrix product.
 Form = Literal["grouped", "products", "alone", "alone products"]
 
+#: The forms in which a program's convolutions are replaced.
+PRODUCTS: tuple[Form, ...] = ("products", "alone products")
+
 #: A convolution with more output channels than this makes a matrix product that fills a GPU.
 FEW_CHANNELS = 32
 
@@ -184,7 +187,9 @@ def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Te
     """
     rows = gradient.transpose(0, 1).reshape(shape[0], -1)
     length = rows.shape[1]
-    parts = next(k for k in (32, 16, 8, 4, 2, 1) if length % k == 0 and (length >= 512 * k or k == 1))
+    parts = next(
+        k for k in (32, 16, 8, 4, 2, 1) if length % k == 0 and (length >= 512 * k or k == 1)
+    )
     left = rows.view(shape[0], parts, -1).transpose(0, 1)
     right = cols.view(len(cols), parts, -1).permute(1, 2, 0)
     return torch.bmm(left, right).sum(0).view(shape)
