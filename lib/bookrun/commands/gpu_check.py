@@ -89,7 +89,7 @@ def _made() -> dict[str, Any]:
         "versions": {
             "torch": torch.__version__,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "python": platform.python_version(),
         },
         "cudnn_enabled": torch.backends.cudnn.enabled,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.algorithm.local_steps import Position, Walk, Where
+from localgd.algorithm.local_steps import LocalSteps, Position, mapped
 from localgd.algorithm.rules import Plan
 from localgd.engine.evaluator import Bound, Evaluator
 from localgd.problem import Problem
@@ -32,7 +32,7 @@ class Within(NamedTuple):
 
     ends: Position  # of the chunks that are done, (m, …); the other rows mean nothing
     chunk: int  # the chunk that is on its way
-    where: Where | None  # tells where it is; None where it has not begun
+    at: Position | None  # where its nodes are; None where it has not begun
 
 
 def local_phase(
@@ -46,13 +46,12 @@ def local_phase(
     leap: Leap | None = None,
     *,
     within: Within | None = None,
-    pause: Callable[[Within], None] = lambda _: None,
-) -> LocalPhase:
+) -> Generator[Within, None, LocalPhase]:
     """x_i ← x_i − η_i ∇f_i(x_i), as often as `plan` says for node i.
 
     `x`: the common start x_n, shape (d,); `gradients`: ∇f_i(x_n), shape (m, d), known
     already and good for the first step; `etas`: η_i, shape (m, 1); `leap`: the closed form of
-    T_i steps, where there is one.  `pause` is called between steps with a place from which a
+    T_i steps, where there is one.  Every place that comes between steps is one from which a
     call that is given it as `within` arrives at the same end, bit for bit.
     """
     m = problem.num_nodes
@@ -72,7 +71,7 @@ def local_phase(
     ends = within.ends if within else _nowhere(start)
     for number in range(within.chunk if within else 0, len(bound)):
         nodes = bound[number].rows
-        walk = Walk(
+        steps = LocalSteps(
             evaluator,
             bound[number],
             etas[nodes],
@@ -80,21 +79,17 @@ def local_phase(
             plan.grad_tol,
             problem.num_buffers,
         )
-        if within and within.chunk == number and within.where:
-            at = within.where()
+        if within and within.chunk == number and within.at:
+            going = steps.others(within.at)
         else:
-            at = walk.start(start[nodes], gradients[nodes])
-        at = walk.go_on(at, partial(_tell, pause, ends, number))
+            going = steps.others(steps.first(start[nodes], gradients[nodes]), 1)
+        at = yield from mapped(partial(Within, ends, number), going)
         ends = _put(ends, nodes, at) if len(bound) > 1 else at
         if number + 1 < len(bound):
-            pause(Within(ends, number + 1, None))
+            yield Within(ends, number + 1, None)
     if plan.grad_tol is None:  # known without asking a GPU
         return LocalPhase(ends.x, counts.astype(float), None)
     return LocalPhase(ends.x, ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy())
-
-
-def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:
-    pause(Within(ends, chunk, where))
 
 
 def _nowhere(like: Tensor) -> Position:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.algorithm.communication import OneProcess, Reply
 from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
-from localgd.algorithm.local_steps import square_norms
+from localgd.algorithm.local_steps import mapped, square_norms
 from localgd.algorithm.rules import Plan, RoundInfo, Rule
 from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
@@ -119,11 +119,11 @@ class Rounds:
             self._record(None, False, 0, began)
             self.safe = self._snapshot(None)
 
-    def round(self, planned: int, pause: Callable[[], None]) -> None:
+    def round(self, planned: int) -> Iterator[None]:
         """Do one round, or what is left of it; `frozen` says that none can move from now on.
 
-        `planned`: how many rounds are to come, this one included.  `pause` is called whenever
-        `safe` has moved on within the round.
+        It stops between local steps, `safe` having moved on.  `planned`: how many rounds are to
+        come, this one included.
         """
         assert self.view is not None  # `begin` comes first
         began = time.perf_counter()
@@ -136,11 +136,7 @@ class Rounds:
         )
         plan = self.rule.plan(info, self.problem.num_nodes)
 
-        def hold(within: Within) -> None:
-            self.safe = self._snapshot(within)
-            pause()
-
-        phase = local_phase(
+        places = local_phase(
             self.problem,
             self.evaluator,
             self.bound,
@@ -150,8 +146,8 @@ class Rounds:
             plan,
             self.leap,
             within=self.within,
-            pause=hold,
         )
+        phase = yield from mapped(self._reach, places)
         unmoved = self.communication.all_agree(torch.equal(phase.x, self.x.expand_as(phase.x)))
         self.frozen = unmoved and self.rule.constant
         if not unmoved and self.evaluator.reconsider(
@@ -170,6 +166,10 @@ class Rounds:
         self.last_steps, self.within = phase.steps, None
         self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
+
+    def _reach(self, within: Within) -> None:
+        """Let the run be resumed from this place."""
+        self.safe = self._snapshot(within)
 
     def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
         """Whether the caller's criterion is met at x_n."""

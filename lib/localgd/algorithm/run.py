@@ -164,7 +164,8 @@ def _rounds(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
                 return "frozen"
             if loop.done == settings.rounds:
                 return "rounds"
-            loop.round(settings.rounds - loop.done, keeper.when_due)
+            for _ in loop.round(settings.rounds - loop.done):
+                keeper.when_due()
             keeper.after_round()
             advance()
 

@@ -119,7 +119,7 @@ def input_gradient(
     n = gradient.shape[0]
     rows = gradient.reshape(len(matrices), matrices.shape[1], -1)
     cols = torch.bmm(matrices.transpose(1, 2), rows)
-    return functional.fold(cols.view(n, -1, cols.shape[2]), size, window, dilation, padding, stride)
+    return _folded(cols.view(n, -1, cols.shape[2]), size, window, stride, padding, dilation)
 
 
 def weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int], groups: int) -> Tensor:
@@ -176,7 +176,7 @@ def flat_input_gradient(
     rows = gradient.transpose(0, 1).reshape(o, -1)
     cols = torch.mm(weight.reshape(o, -1).t(), rows)
     each = cols.view(len(cols), n, -1).transpose(0, 1).contiguous()
-    return functional.fold(each, size, window, dilation, padding, stride)
+    return _folded(each, size, window, stride, padding, dilation)
 
 
 def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Tensor:
@@ -193,6 +193,19 @@ def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Te
     left = rows.view(shape[0], parts, -1).transpose(0, 1)
     right = cols.view(len(cols), parts, -1).permute(1, 2, 0)
     return torch.bmm(left, right).sum(0).view(shape)
+
+
+def _folded(
+    cols: Tensor,
+    size: list[int],
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """Return the sum of what the windows hold, (n, c·kh·kw, oh·ow) → (n, c, h, w)."""
+    pair = [(each[0], each[1]) for each in (size, window, dilation, padding, stride)]
+    return functional.fold(cols, *pair)
 
 
 def _output_size(
@@ -268,7 +281,7 @@ def _replace_backward(node: Node) -> None:
     for item in list(node.users):
         index: Any = item.args[1]
         if item.users:
-            item.replace_all_uses_with(parts[index])  # type: ignore[arg-type]
+            item.replace_all_uses_with(parts[index])
         node.graph.erase_node(item)
     node.graph.erase_node(node)
 
