@@ -28,7 +28,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab pdf test test-browser bench check claims status fetch record record-check gpu-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch record record-check gpu-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -58,8 +58,14 @@ pdf: $(STAMP) ## bring the book up to date and print it: build/book.pdf (needs C
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-browser"]
 	@$(PYTHON) -m bookrun lab $(if $(ARGS),-- $(ARGS))
 
+# A file stays in one process, which starts its kernels and Sphinx once.  A whole run leaves what its
+# claim tests found to make book, and does not repeat what still stands.
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
-	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 $(if $(CLAIM),--claim=$(CLAIM)) $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
+	  $(if $(CLAIM),--claim=$(CLAIM),$(if $(ARGS),,--claim-reuse --claim-evidence=build/evidence/tests.json)) $(ARGS)
+
+mutate: $(STAMP) ## change each claim's formula and see its verdict turn [CLAIM=lem1] [JOBS=n]
+	@$(PYTHON) -m bookrun mutate $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS))
 
 test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]
 	@$(PYTHON) -m pytest tests/browser $(ARGS)
@@ -109,7 +115,7 @@ clean: ## remove everything generated, but not .venv
 	if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	  rm -rf .venv; "$$python" -m venv .venv; \
 	fi
-	@echo "Installing requirements.lock into .venv (once; some minutes, about 2 GB)"
+	@echo "Installing requirements.lock into .venv (once; some minutes; 2.4 GB, several more with CUDA)"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # Test processes side by side share the cores: PyTorch's threads spin while they wait, and with
 # more of them than cores everything crawls.  Set before anything imports PyTorch.
@@ -19,4 +19,11 @@ settings.register_profile(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.load_profile("book")
+# a mutated statement has to fail, by whichever example
+settings.register_profile(
+    "mutated",
+    parent=settings.get_profile("book"),
+    phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
+)
+settings.load_profile("mutated" if "BOOKRUN_MUTATION" in os.environ else "book")

@@ -88,3 +88,8 @@ def test_freezing_leaves_out_what_belongs_to_one_machine() -> None:
 def test_freezing_refuses_what_is_not_a_pin(line: str) -> None:
     with pytest.raises(ValueError, match="is not NAME==VERSION"):
         list(pins([line]))
+
+
+def test_the_citation_names_the_version_of_the_package() -> None:
+    citation = yaml.read(ROOT / "CITATION.cff", "CITATION.cff")
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])

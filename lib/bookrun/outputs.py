@@ -1,4 +1,4 @@
-"""What an executed notebook carries for the pipeline: the keys of its outputs, and reading them.
+"""Read what an executed notebook carries for the pipeline, by the keys of its outputs.
 
 A check, a figure or a reported number travels as metadata of the output that shows it, so the
 executed notebook is the only place where it is kept.
@@ -17,8 +17,8 @@ TRACE = "trace"
 #: What a passing check or test says about its claim.
 Kind = Literal["symbolic", "numeric", "counterexample", "corrected", "difference", "control"]
 
-#: Where an executed notebook carries its record, among the notebook's metadata.
-RECORD = "bookrun_run"
+#: Where an executed notebook says, among its metadata, what its run depended on and took.
+RUN = "bookrun_run"
 
 #: Set in the kernels of the pipeline; elsewhere a person is looking on.
 PIPELINE = "BOOKRUN"
@@ -29,7 +29,7 @@ SWEEP = "BOOKRUN_SWEEP"
 
 
 def outputs(notebook: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records under ``key`` in a notebook's outputs, each with the index of its cell."""
+    """Yield the records under ``key`` in a notebook's outputs, each with the index of its cell."""
     for index, cell in enumerate(notebook.get("cells", [])):
         for output in cell.get("outputs", []):
             record = (output.get("metadata") or {}).get("bookrun", {}).get(key)
@@ -38,7 +38,7 @@ def outputs(notebook: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str,
 
 
 def read_notebook(path: Path) -> dict[str, Any] | None:
-    """An executed notebook as plain JSON; ``None`` where there is none that can be read."""
+    """Return an executed notebook as plain JSON; ``None`` where there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""Where things are, and the fingerprints that every chapter shares."""
+"""Find things by their names, and fingerprint what every chapter shares."""
 
 import os
 import platform
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.errors import BookError
-from bookrun.files import digest, digest_files
+from bookrun.files import digest
+from bookrun.imports import Library
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,23 @@ class Project:
 
     @property
     def test_evidence(self) -> Path:
-        """What the tests found about the claims."""
+        """Return what the tests found about the claims."""
         return self.build / "evidence" / "tests.json"
 
     def recorded(self, figure: str) -> Path:
-        """The recorded runs of a figure."""
+        """Return the recorded runs of a figure."""
         return self.root / "recorded" / f"{figure}.json"
 
     def executed(self, profile: str, chapter: str) -> Path:
-        """The executed notebook of a chapter."""
+        """Return the executed notebook of a chapter."""
         return self.build / "executed" / profile / f"{chapter}.ipynb"
 
     def failed(self, chapter: str) -> Path:
-        """The partial notebook of a chapter whose last run failed."""
+        """Return the partial notebook of a chapter whose last run failed."""
         return self.build / "failed" / f"{chapter}.ipynb"
 
     def log(self, name: str) -> Path:
-        """What a step wrote besides its result."""
+        """Return what a step wrote besides its result."""
         return self.build / "logs" / f"{name}.log"
 
     def shown(self, path: Path) -> str:
@@ -93,15 +94,9 @@ class Project:
         return found
 
     @cached_property
-    def lib_digest(self) -> str:
-        """Fingerprint of every module and template under ``lib/``."""
-        lib = self.root / "lib"
-        return digest_files(self.root, [*lib.rglob("*.py"), *lib.rglob("*.html")])
-
-    @cached_property
-    def tests_digest(self) -> str:
-        """Fingerprint of every Python file under ``tests/``."""
-        return digest_files(self.root, (self.root / "tests").rglob("*.py"))
+    def library(self) -> Library:
+        """The packages under ``lib/``, and which module imports which."""
+        return Library(self.root / "lib")
 
     @cached_property
     def lock_digest(self) -> str:
@@ -118,7 +113,7 @@ class Project:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

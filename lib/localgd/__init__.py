@@ -13,7 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from localgd.algorithm.adaptive import BalancedSteps
     from localgd.algorithm.checkpoint import Checkpoint
+    from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,
@@ -23,7 +25,15 @@ if TYPE_CHECKING:
         UntilStationary,
     )
     from localgd.algorithm.run import run
-    from localgd.algorithm.servers import Average, Extrapolated, Received, Relaxed, Server
+    from localgd.algorithm.schedule import ScheduledSteps
+    from localgd.algorithm.servers import (
+        Average,
+        Extrapolated,
+        Nesterov,
+        Received,
+        Relaxed,
+        Server,
+    )
     from localgd.algorithm.trace import DivergenceError, Trace
     from localgd.convex.losses import LeastSquares, PowerLoss, SquaredDistance
     from localgd.convex.quasiconvex import SaturatedDistance
@@ -33,14 +43,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AffineSubspace": "geometry",
+    "Anderson": "algorithm.krylov_servers",
     "Average": "algorithm.servers",
+    "BalancedSteps": "algorithm.adaptive",
     "Ball": "geometry",
     "Checkpoint": "algorithm.checkpoint",
+    "ConjugateGradient": "algorithm.krylov_servers",
     "DivergenceError": "algorithm.trace",
     "Extrapolated": "algorithm.servers",
+    "FittedSteps": "algorithm.fitted",
     "FixedSteps": "algorithm.rules",
     "HalfSpace": "geometry",
     "LeastSquares": "convex",
+    "Nesterov": "algorithm.servers",
+    "LocalPaths": "algorithm.paths",
     "NetworkProblem": "networks",
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
@@ -50,6 +66,7 @@ _HOMES = {
     "RoundInfo": "algorithm.rules",
     "Rule": "algorithm.rules",
     "SaturatedDistance": "convex",
+    "ScheduledSteps": "algorithm.schedule",
     "Server": "algorithm.servers",
     "SquaredDistance": "convex",
     "ToOptimum": "algorithm.rules",
@@ -61,14 +78,20 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "AffineSubspace",
+    "Anderson",
     "Average",
+    "BalancedSteps",
     "Ball",
     "Checkpoint",
+    "ConjugateGradient",
     "DivergenceError",
     "Extrapolated",
+    "FittedSteps",
     "FixedSteps",
     "HalfSpace",
     "LeastSquares",
+    "LocalPaths",
+    "Nesterov",
     "NetworkProblem",
     "Plan",
     "PowerLoss",
@@ -78,6 +101,7 @@ __all__ = [
     "RoundInfo",
     "Rule",
     "SaturatedDistance",
+    "ScheduledSteps",
     "Server",
     "SquaredDistance",
     "ToOptimum",

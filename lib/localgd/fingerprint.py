@@ -26,10 +26,10 @@ def describe(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """Return 16 hexadecimal digits that change with `value`, its functions' code included."""
-    return sha256(_Words(code=True).of(value).encode())
+    return short_sha(_Words(code=True).of(value).encode())
 
 
-def sha256(content: bytes) -> str:
+def short_sha(content: bytes) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -66,9 +66,9 @@ class _Words:
             return repr(value.item())
         if isinstance(value, Tensor):
             kind = str(value.dtype).removeprefix("torch.")
-            return f"{kind}{tuple(value.shape)}#{sha256(tensor_bytes(value))}"
+            return f"{kind}{tuple(value.shape)}#{short_sha(tensor_bytes(value))}"
         if isinstance(value, np.ndarray) and value.dtype != object:
-            return f"{value.dtype}{value.shape}#{sha256(np.ascontiguousarray(value).tobytes())}"
+            return f"{value.dtype}{value.shape}#{short_sha(np.ascontiguousarray(value).tobytes())}"
         if isinstance(value, torch.dtype | torch.device):
             return str(value)
         if isinstance(value, type):
@@ -94,7 +94,8 @@ class _Words:
             words += [f"{name}={self.of(each)}" for name, each in value.keywords.items()]
             return f"partial({', '.join(words)})"
         if isinstance(value, types.CodeType):
-            return sha256(f"{value.co_code!r} {value.co_names} {self.of(value.co_consts)}".encode())
+            code = f"{value.co_code!r} {value.co_names} {self.of(value.co_consts)}"
+            return short_sha(code.encode())
         if isinstance(value, types.MethodType):
             return f"{self.of(value.__self__)}.{value.__func__.__name__}"
         if isinstance(value, types.FunctionType):
@@ -112,7 +113,7 @@ class _Words:
         return f"{type(value).__qualname__}({inside})"
 
     def _of_reduced(self, value: Any) -> str:
-        """All that a pickle would keep of an object, slots and hidden states included."""
+        """Return all that a pickle would keep of an object, slots and hidden states included."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that iterators will not be pickled for ever
             try:

@@ -1,4 +1,4 @@
-"""What the m nodes minimise: the interface between a loss and the averaging loop.
+"""Define what the m nodes minimise: the interface between a loss and the averaging loop.
 
 The loop holds one row of parameters per node, x of shape (m, d), and asks the problem for
 all m local losses and gradients at once.
@@ -17,6 +17,8 @@ from torch import Tensor
 
 Evaluate = Callable[..., tuple[Tensor, Tensor]]
 Gradients = Callable[..., Tensor]
+#: (x, T) ↦ f_i(x^{i,t}) and ‖∇f_i(x^{i,t})‖² for t < T, each (m, T), from x of shape (m, d).
+ClosedPaths = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 class Spectrum(NamedTuple):
@@ -38,7 +40,7 @@ class Chunk(NamedTuple):
 
     @property
     def divisible(self) -> bool:
-        """Whether any of the nodes can be evaluated without the others."""
+        """Return whether any of the nodes can be evaluated without the others."""
         return bool(self.tensors)
 
     def take(self, rows: Tensor) -> Chunk:
@@ -95,7 +97,7 @@ class Problem(ABC):
         return None
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
-        """The map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
+        """Return the map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
         return None
 
     def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -103,6 +105,13 @@ class Problem(ABC):
 
         The map takes x of shape (m, d) and T of shape (m,); a round then costs the same for
         T = 1 and T = 10⁶.
+        """
+        return None
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return losses and ‖∇f_i‖² along local steps of size η_i, where there is a closed form.
+
+        Its work grows with T, but far more slowly than that of T steps.
         """
         return None
 

@@ -83,3 +83,11 @@ def test_a_step_left_out_is_named(tmp_path: Path, leave_out: str, complaint: str
     result = bookrun(follow(tmp_path / "book", leave_out=leave_out), "build")
     assert result.returncode == 1
     assert complaint in result.stderr
+
+
+def test_the_places_that_it_names_are_there() -> None:
+    named = re.findall(r"`((?:localgd|bookrun|execution|site|commands)/[\w/]*(?:\.py)?)`", TEXT)
+    assert len(named) >= 14
+    for name in named:
+        home = trial.ROOT / "lib" / name
+        assert home.exists() or (trial.ROOT / "lib" / "bookrun" / name).exists(), name

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 
 import trial
 from bookrun.execution.kernel import kernel_environment
-from bookrun.outputs import RECORD
+from bookrun.outputs import RUN
 from bookrun.project import Project
 
 CLAIMS = """\
@@ -55,12 +55,17 @@ $$
 
 {numref}`fig-one` shows it.
 """
-TWO = trial.chapter_text("Two", "1 + 1")
+TWO = trial.chapter_text("Two", "from house.hall import enter\nenter().height")
+#: Long enough for a machine that is busy with other things: a test waits for what it needs.
+PATIENCE = 300
 
 
 def bookrun(project: Project, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "bookrun", *arguments]
-    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(project.root / "lib")}
+    return subprocess.run(
+        command, cwd=project.root, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def executed_lines(result: "subprocess.CompletedProcess[str]") -> set[str]:
@@ -104,24 +109,21 @@ def test_a_check_stands_in_the_page_and_stderr_does_not(project: Project) -> Non
 def test_badges_lead_to_the_row_and_the_row_to_the_statement(project: Project) -> None:
     page = soup(project, "intro")
     badge = page.select_one("a.bookrun-badge-link")
-    assert (badge["href"], badge.get_text()) == ("#claim-lem1", "verified (1 case)")
+    assert (badge["href"], badge.get_text()) == ("#claim-lem1", "holds")
     assert page.select_one("#claim-lem1 a")["href"] == "one.html#lem-1"
-    assert "in all 1 verified" in page.get_text()
+    assert "in all 1 holds" in page.get_text()
 
 
-def test_a_second_build_does_nothing_and_quickly(project: Project) -> None:
+def test_a_second_build_does_nothing(project: Project) -> None:
     before = {p: p.stat().st_mtime_ns for p in project.build.rglob("*") if p.is_file()}
-    started = time.monotonic()
     result = bookrun(project, "build")
-    seconds = time.monotonic() - started
     after = {p: p.stat().st_mtime_ns for p in project.build.rglob("*") if p.is_file()}
     assert result.stdout.splitlines() == [str(project.html / "index.html")]
     assert {p for p in after if after[p] != before.get(p)} <= {project.build / ".lock"}
-    assert seconds < 3
 
 
 def test_the_quick_path_imports_no_heavy_library() -> None:
-    code = "import sys, bookrun.cli; print(*sys.modules)"
+    code = "import sys, bookrun.cli, bookrun.commands.book; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -136,7 +138,7 @@ def test_status_and_claims_tell_how_things_stand(project: Project) -> None:
         "fresh",
         "fresh",
     ]
-    assert "verified (1 case)" in bookrun(project, "claims").stdout
+    assert "numerical, 1 case" in bookrun(project, "claims").stdout
 
 
 def test_a_chapter_with_other_parameters_leaves_the_book_alone(project: Project) -> None:
@@ -201,7 +203,7 @@ def test_failing_chapters_are_named_and_the_others_finish(good_site: Project) ->
     assert 1 in counts
     assert partial["nbformat"] == 4
     status = bookrun(project, "status").stdout
-    assert "its text changed; last run failed: see build/failed/two.ipynb" in status
+    assert "its code changed; last run failed: see build/failed/two.ipynb" in status
 
 
 @pytest.mark.parametrize(
@@ -230,13 +232,35 @@ def test_a_warning_fails_the_next_build_as_well(good_site: Project) -> None:
         assert "intro.md:8: WARNING: Unknown directive type: 'nosuch'" in result.stderr
 
 
-def test_touching_one_chapter_executes_one(project: Project) -> None:
-    (project.book / "two.md").write_text(TWO + "\nMore.\n")
+def test_new_prose_is_rendered_and_executes_nothing(project: Project) -> None:
+    (project.book / "one.md").write_text(ONE.replace("shows it", "shows it, in other words"))
+    result = bookrun(project, "build")
+    assert executed_lines(result) == {"site"}
+    assert result.returncode == 0, result.stderr
+    page = soup(project, "one")
+    assert "in other words" in page.get_text()
+    assert "twice 6 in [6, 6] lem1" in page.select_one(".bookrun-check").get_text()
+    assert bookrun(project, "build").stdout.splitlines() == [str(project.html / "index.html")]
+
+
+def test_new_code_in_one_chapter_executes_one(project: Project) -> None:
+    (project.book / "two.md").write_text(TWO.replace("enter().height", "1 + 1"))
     result = bookrun(project, "build")
     assert executed_lines(result) == {"two", "site"}
     assert result.returncode == 0, result.stderr
+    (project.book / "two.md").write_text(TWO + "\nMore.\n")
+    assert executed_lines(bookrun(project, "build")) == {"two", "site"}
     assert "More." in soup(project, "two").get_text()
     assert not project.failed("two").exists()
+
+
+def test_a_module_that_changes_executes_what_imports_it(project: Project) -> None:
+    wall = project.root / "lib" / "house" / "wall.py"  # imported by hall, in a function
+    wall.write_text("height = 3\n")
+    assert executed_lines(bookrun(project, "build")) == {"two", "site"}
+    assert "3" in soup(project, "two").select_one(".output").get_text()
+    (project.root / "lib" / "house" / "door.py").write_text("class Door: ...  # of oak\n")
+    assert executed_lines(bookrun(project, "build")) == set()
 
 
 def test_a_new_style_reaches_the_site(project: Project) -> None:
@@ -251,7 +275,7 @@ SLEEP = """\
 import os, time
 from pathlib import Path
 Path("pid").write_text(str(os.getpid()))
-time.sleep(120)"""
+time.sleep(3600)"""
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -267,15 +291,15 @@ def test_a_build_that_is_killed_leaves_no_kernel_and_nothing_half_written(
         start_new_session=True,
     )
     pid_file = project.book / "pid"
-    _until(lambda: pid_file.is_file() and pid_file.read_text() != "", seconds=60)
+    _until(lambda: pid_file.is_file() and pid_file.read_text() != "")
     kernel = psutil.Process(int(pid_file.read_text()))
     worker = kernel.parent()
     assert worker is not None
     os.kill(process.pid, kill)
-    status = process.wait(timeout=10)
+    status = process.wait(timeout=PATIENCE)
     assert status == (-signal.SIGKILL if kill == signal.SIGKILL else 130)
     for orphan in (kernel, worker):
-        _until(lambda orphan=orphan: not _alive(orphan), seconds=10)
+        _until(lambda orphan=orphan: not _alive(orphan))
     left = {p.name for p in project.build.rglob("*") if p.is_file()}
     assert left == {".lock", "one.log", "one.order.json"}
 
@@ -287,20 +311,20 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
-def _until(holds: "object", seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < end, f"still not so after {seconds} s"
+def _until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, f"still not so after {PATIENCE} s"
         time.sleep(0.1)
 
 
-def test_the_record_in_a_result_names_all_that_it_depends_on(project: Project) -> None:
-    record = json.loads(project.executed("quick", "one").read_text())["metadata"][RECORD]
-    assert set(record) == {
-        "chapter", "profile", "text", "lib", "lock", "python", "data", "parameters",
-        "seconds", "executed",
+def test_a_result_names_all_that_it_depends_on(project: Project) -> None:
+    about = json.loads(project.executed("quick", "one").read_text())["metadata"][RUN]
+    assert set(about) == {
+        "chapter", "profile", "code", "files", "modules", "lock", "python", "data", "parameters",
+        "text", "seconds", "executed",
     }  # fmt: skip
-    assert record["parameters"] == {"number": 3}
+    assert about["parameters"] == {"number": 3}
 
 
 def test_chapters_take_no_more_threads_than_the_user_asks_for(

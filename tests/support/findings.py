@@ -1,6 +1,6 @@
 """Evidence, and rows of a computed ledger, made up for the tests of the ledger and its pages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bookrun.ledger.claims import Row
@@ -14,14 +14,20 @@ def evidence(kind: str = "numeric", outcome: str = "passed", **more: object) -> 
     return Evidence(kind=kind, outcome=outcome, **given)  # type: ignore[arg-type]
 
 
-def computed(rows: Sequence[Row], **kinds: str) -> dict[str, Any]:
+def computed(
+    rows: Sequence[Row], steps: Mapping[str, Sequence[str]] | None = None, **kinds: str
+) -> dict[str, Any]:
     """The ledger of these rows with a test of each kind (words with spaces between) by row."""
     names = {row.id: kinds.get(row.id.replace("-", "_"), "") for row in rows}
     found = [
         evidence(
-            kind, claim=claim, is_test=True, where=f"tests/theory/test_{claim}.py::test_{kind}"
+            kind,
+            claim=claim,
+            name=f"test_{kind}",
+            is_test=True,
+            where=f"tests/theory/test_{claim}.py::test_{kind}",
         )
         for claim, words in names.items()
         for kind in words.split()
     ]
-    return {**summary(rows, found), "preview": False}
+    return {**summary(rows, found, steps), "preview": False}

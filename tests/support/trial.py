@@ -31,6 +31,24 @@ OPENING = """\
 ```
 """
 
+#: A library of four modules; its package hands out ``Door`` on first use, as ours do.
+MODULES = {
+    "__init__": """\
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from house.door import Door
+
+
+def __getattr__(name):
+    return getattr(import_module("house.door"), name)
+""",
+    "door": "class Door: ...\n",
+    "hall": "def enter():\n    from house import wall\n\n    return wall\n",
+    "wall": "height = 1\n",
+}
+
 
 def chapter_text(title: str, *cells: str, extra: str = "", parameters: str = "") -> str:
     """A chapter with these code cells, after its parameters cell where it has one."""
@@ -58,7 +76,10 @@ def make_project(root: Path, chapters: dict[str, str], claims: str = "") -> Proj
     shutil.copy(ROOT / "_config.yml", root)
     shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
     (root / "requirements.lock").write_text("numpy==1\n")
-    (root / "lib" / "module.py").write_text("x = 1\n")
+    for name, module in MODULES.items():
+        path = root / "lib" / "house" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(module)
     (root / "book" / "references.bib").write_text("")
     (root / "book" / "claims.yaml").write_text(claims)
     for name, text in chapters.items():

@@ -40,6 +40,7 @@ def test_steps_normal_to_the_sets_do_not_move_the_projection():
 
 
 @pytest.mark.claim("affine-limit", kind="symbolic")
+@pytest.mark.mutation("constant", "r * (2 - r)", "r * (1 - r)")
 def test_a_step_towards_the_set_is_nearer_to_all_its_points():
     # y ∈ S_i: x − y = along + gap at right angles; the step takes the share r of the gap
     along, gap, r = sp.symbols("along gap r", real=True)
@@ -66,6 +67,9 @@ def test_mixed_nodes_exactly():
 
 
 @pytest.mark.claim("affine-limit", kind="numeric")
+@pytest.mark.mutation(
+    "hypothesis", "one_round(case, case.x0).end)", "2 * one_round(case, case.x0).end + 1)"
+)
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE))
 def test_a_round_does_not_move_the_projection(case):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sympy as sp
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from localgd import LeastSquares
 from rounds import squared_norm
@@ -27,6 +28,9 @@ PIECES = [(piece, lo, hi) for (piece, _), lo, hi in zip(F.args, [0, 1, 2], [1, 2
 
 
 @pytest.mark.claim("asm2", kind="counterexample")
+@pytest.mark.mutation(
+    "constant", "for piece, lo, hi in PIECES for at", "- X / 9 for piece, lo, hi in PIECES for at"
+)
 def test_error_bound_with_a_single_minimiser_is_not_strong_convexity():
     for (left, _, joint), (right, _, _) in pairwise(PIECES):
         for order in (0, 1):  # C¹ at 1 and at 2
@@ -44,6 +48,7 @@ def test_error_bound_with_a_single_minimiser_is_not_strong_convexity():
 
 
 @pytest.mark.claim("asm2", kind="corrected")
+@pytest.mark.mutation("constant", "X**2 / 4", "X**2 / 2")
 def test_quadratic_growth_with_the_same_constant():
     # Assumption 2 and convexity give f − f* ≥ (μ/2) d²; here f ≥ x²/4.
     for piece, lo, hi in PIECES:
@@ -53,23 +58,64 @@ def test_quadratic_growth_with_the_same_constant():
         assert sp.minimum(slack, X, sp.Interval(lo, hi)) >= 0
 
 
-@pytest.mark.claim("asm2", kind="symbolic")
-def test_growth_along_the_gradient_flow():
-    # D(t) = d(x(t), S_i), x' = −∇f, |D'| ≤ ‖∇f‖, so f − f* = ∫‖∇f‖² ≥ μ∫D‖∇f‖ ≥ −μ∫DD'.
-    t, mu = sp.symbols("t mu", positive=True)
-    D = sp.Function("D")(t)
-    assert sp.simplify(-mu * D * D.diff(t) + (mu * D**2 / 2).diff(t)) == 0
+@st.composite
+def convex_on_the_line(draw, least=0):
+    """f' as slopes on unit intervals to the right of 0, and the last for ever; S = {0}."""
+    rest = draw(st.lists(st.integers(least, 5), min_size=2, max_size=6))
+    return [1 + draw(st.integers(least, 4)), *rest]
 
 
-@pytest.mark.claim("asm2", kind="symbolic")
-def test_strong_convexity_implies_it():
-    # ⟨∇f(x), x − x*⟩ ≥ μ‖x − x*‖² and Cauchy–Schwarz: ‖∇f‖ r ≥ μ r².
-    g, r, mu = sp.symbols("g r mu", positive=True)
-    assert sp.simplify((g * r - mu * r**2) / r - (g - mu * r)) == 0
+def values_at(slopes, points):
+    """f and f' at these points ≥ 0, exactly."""
+    found = []
+    for x in points:
+        value = derivative = Fraction(0)
+        for k, slope in enumerate(slopes):
+            last = k == len(slopes) - 1
+            width = max(Fraction(0), x - k if last else min(Fraction(1), x - k))
+            value += derivative * width + slope * width**2 / 2
+            derivative += slope * width
+        found.append((value, derivative))
+    return found
+
+
+@pytest.mark.claim("asm2", kind="corrected")
+@pytest.mark.mutation("constant", "mu >= nu / 2", "mu >= nu")
+@settings(max_examples=500)
+@given(convex_on_the_line())
+def test_error_bound_and_growth_imply_each_other(slopes):
+    # μ the best constant of |f'| ≥ μx on the points: f ≥ (μ/2)x²; ν that of f ≥ (ν/2)x²: f' ≥ νx/2
+    points = [Fraction(k, 4) for k in range(1, 40)]
+    found = values_at(slopes, points)
+    mu = min(slope / x for x, (_, slope) in zip(points, found, strict=True))
+    nu = min(2 * value / x**2 for x, (value, _) in zip(points, found, strict=True))
+    assume(mu > 0)
+    assert nu >= mu
+    assert mu >= nu / 2
+
+
+@pytest.mark.claim("asm2", kind="numeric")
+@settings(max_examples=500)
+@given(convex_on_the_line(least=1))
+def test_strong_convexity_implies_it(slopes):
+    mu = min(slopes)
+    points = [Fraction(k, 4) for k in range(1, 40)]
+    found = values_at(slopes, points)
+    assert all(slope >= mu * x for x, (_, slope) in zip(points, found, strict=True))
+
+
+@pytest.mark.claim("asm2", kind="control")
+def test_growth_does_not_give_the_same_constant_back():
+    # f = x²/2 up to 1, then straight: at 2, f = 3/2 = (3/4) x²/2 and f' = 1 = x/2 < 3/4 · 2
+    (value, slope), x = values_at([1, 0, 0], [Fraction(2)])[0], Fraction(2)
+    nu = 2 * value / x**2
+    assert nu == Fraction(3, 4)
+    assert nu / 2 * x <= slope < nu * x
 
 
 @pytest.mark.claim("thm3", kind="numeric")  # so that μ_i ≤ L_i, and α_i μ_i² ≤ 1 by itself
 @pytest.mark.claim("asm2", kind="numeric")
+@pytest.mark.mutation("exponent", "node.mu / 2 * distance**2", "node.mu / 2 * distance")
 @settings(max_examples=1000)
 @given(federations(kinds=(*AFFINE, "ball", "half-space", "box")))
 def test_holds_for_least_squares_and_squared_distances(case):

@@ -64,6 +64,7 @@ def test_sigmoid_and_tanh_are_quasi_convex_and_not_convex(curve):
 
 
 @pytest.mark.claim("asm4", kind="symbolic")
+@pytest.mark.mutation("constant", "(1 - 3 * S**2)", "(1 - 2 * S**2)")
 def test_the_saturated_distance_bends_both_ways_within_its_constants():
     curvature = sp.factor(PHI.diff(S, 2))
     assert sp.simplify(curvature - 2 * (1 - 3 * S**2) / (1 + S**2) ** 3) == 0
@@ -76,6 +77,7 @@ def test_the_saturated_distance_bends_both_ways_within_its_constants():
 
 
 @pytest.mark.claim("asm4", kind="numeric")
+@pytest.mark.mutation("formula", "ends = max(", "ends = min(")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=3), st.integers(0, 20))
 def test_the_saturated_distance_is_quasi_convex(case, tick):
@@ -96,6 +98,7 @@ def test_its_gradient_has_the_lipschitz_constant_two(case):
 
 
 @pytest.mark.claim("asm5", kind="symbolic")
+@pytest.mark.mutation("formula", "u.dot(A.T * A * u)", "x_star.dot(A.T * A * u)")
 def test_least_squares_is_minimal_exactly_on_an_affine_subspace():
     A = sp.Matrix(2, 3, sp.symbols("a:6", real=True))
     x_star, u = (sp.Matrix(sp.symbols(f"{k}:3", real=True)) for k in "xu")
@@ -104,6 +107,7 @@ def test_least_squares_is_minimal_exactly_on_an_affine_subspace():
 
 
 @pytest.mark.claim("asm5", kind="numeric")
+@pytest.mark.mutation("constant", "node.mu / 2 * squared_norm(off)", "node.L * squared_norm(off)")
 @settings(max_examples=1000)
 @given(federations(kinds=("quadratic",), max_nodes=3), st.integers(-9, 9))
 def test_lines_through_two_minimisers_stay_minimal(case, far):

@@ -49,6 +49,7 @@ def common_steps(case):
 
 
 @pytest.mark.claim("eq5", kind="symbolic")
+@pytest.mark.mutation("formula", "(1 + r * T)", "(1 + T)")
 def test_the_cost_counts_one_communication_and_t_steps_of_every_node():
     C_c, C_g, m, T, n, d, alpha, eps, H = sp.symbols(
         "C_c C_g m T n d alpha epsilon H", positive=True
@@ -62,6 +63,7 @@ def test_the_cost_counts_one_communication_and_t_steps_of_every_node():
 
 
 @pytest.mark.claim("eq5", kind="symbolic")
+@pytest.mark.mutation("sign", "(2 / L - eta)", "(2 / L + eta)")
 @pytest.mark.parametrize("T", [1, 2, 5])
 def test_a_round_of_a_parabola_decreases_by_exactly_alpha_times_the_sum(T):
     # f = Lx²/2: x^{t+1} = (1 − ηL) x^t, h(t) = (1 − ηL)^{2t}. Nothing is lost in one round.
@@ -72,6 +74,7 @@ def test_a_round_of_a_parabola_decreases_by_exactly_alpha_times_the_sum(T):
 
 
 @pytest.mark.claim("eq5", kind="numeric")
+@pytest.mark.mutation("constant", "h.sum() <= reach", "h.sum() * 2 <= reach")
 @settings(max_examples=1000)
 @given(federations(max_nodes=4), shares)
 def test_the_number_of_rounds_is_below_the_bound(case, share):

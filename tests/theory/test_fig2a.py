@@ -136,10 +136,34 @@ def test_u_grows_as_predicted(eta, record_property):
     record_property("cases", len(rows))
 
 
+@pytest.mark.claim("fig2a", kind="numeric")
+@pytest.mark.parametrize("eta", [0.05, 0.25, 0.75])
+@pytest.mark.parametrize("start", [START, (-1.5, -0.4), (4.0, 0.1)])
+def test_the_distance_to_the_valley_is_of_order_x_to_the_fourth(eta, start):
+    # y − x²/4 = O(x⁴), bounded and in fact small: on the curve it is −s x⁶/256
+    s = travelled_share(eta, 10)
+    for x, y in follow(start, s, s, [2000, 5000, 20000]).values():
+        assert abs(y - x**2 / 4) <= x**4
+        assert abs(y - x**2 / 4) <= 0.1 * s * x**6
+
+
+@pytest.mark.claim("fig2a", kind="numeric")
+def test_the_transient_is_the_entry_into_the_valley():
+    # the same starts, set down in the valley, show a much flatter line
+    starts = np.random.default_rng(0).normal(size=(40, 2))
+    s, rows = travelled_share(0.001, 10), log_spaced(1, 300)
+    fits = []
+    for x, _ in starts.tolist():
+        path = follow((x, x**2 / 4), s, s, rows)
+        fits.append(slope(rows, [grad_norm_sq(*path[n]) for n in rows]))
+    assert -0.4 < np.median(fits) < -0.1
+
+
 # What a run shows.
 
 
 @pytest.mark.claim("fig2a", kind="difference")
+@pytest.mark.mutation("exponent", "(s * 10000) ** 3 / 4", "(s * 10000) ** 2 / 4")
 @pytest.mark.parametrize("eta", [0.05, 0.25, 0.75])
 def test_the_residual_decays_like_n_to_the_minus_three(eta):
     s = travelled_share(eta, 10)
@@ -166,6 +190,7 @@ def test_theorem_two_is_consistent_with_it():
 
 
 @pytest.mark.claim("fig2a", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 / s1 - 1 / s2) ** 2", "(1 / s1 + 1 / s2) ** 2")
 def test_unequal_nodes_decay_like_n_to_the_minus_two():
     # The fixed point of Φ(v) = v − (s₂v − s₁(½ − v))/2 is v = s₁/(2(s₁ + s₂)); then
     # u' − u = s₁(½ − v) and ∂f/∂y ~ (2v − ½)x², which is not zero unless s₁ = s₂.

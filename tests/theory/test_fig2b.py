@@ -132,6 +132,8 @@ def test_the_closed_form_is_the_library_run(with_intercept):
 
 
 @pytest.mark.claim("fig2b", kind="numeric")
+@pytest.mark.mutation("sign", "(1 - sigma, rel=1e-9)", "(1 + sigma, rel=1e-9)")
+@pytest.mark.mutation("inequality", "reverse=True", "reverse=False")
 def test_larger_t_has_the_smaller_asymptotic_factor(with_intercept):
     eta = common_step(with_intercept)
     factors = [contraction_factor(with_intercept, T, eta) for T in (1, 10, 100, math.inf)]

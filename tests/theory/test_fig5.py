@@ -112,6 +112,8 @@ def test_reducing_changes_nothing(data, quartic):
 
 
 @pytest.mark.claim("fig5", kind="numeric")
+@pytest.mark.mutation("inequality", "reverse=True", "reverse=False")
+@pytest.mark.mutation("constant", "last[2] > 10 * last[3]", "last[2] > 1e9 * last[3]")
 def test_in_the_long_run_a_larger_t_has_the_smaller_residual(curves):
     last = [curves[T][-1] for T in (*STEPS, math.inf)]
     assert last == sorted(last, reverse=True)

@@ -47,6 +47,7 @@ def test_a_parabola_solved_in_one_step_has_no_h_at_all():
 
 
 @pytest.mark.claim("h-linear", kind="counterexample")
+@pytest.mark.mutation("constant", "Fraction(1, 4) ** t <", "Fraction(1, 2) ** t <")
 def test_the_factor_of_strong_convexity_violates_eq_3():
     # f = (x² + 4y²)/2, μ = 1, L = 4, η = 1/8, from (0, 1): the decay is 4⁻ᵗ, not (7/8)²ᵗ.
     mu, L, eta = Fraction(1), Fraction(4), Fraction(1, 8)
@@ -61,6 +62,7 @@ def test_the_factor_of_strong_convexity_violates_eq_3():
 
 
 @pytest.mark.claim("h-linear", kind="corrected")
+@pytest.mark.mutation("constant", "below = (1 - share)", "below = (1 - share / 2)")
 @settings(max_examples=1000)
 @given(federations(max_nodes=3), fractions_of_bound)
 def test_smoothness_gives_a_geometric_lower_bound(case, share):
@@ -81,6 +83,7 @@ def test_without_any_strong_convexity(case, share):
 
 
 @pytest.mark.claim("h-linear", kind="numeric")
+@pytest.mark.mutation("constant", "(1 - eta * node.mu)", "(1 - 2 * eta * node.mu)")
 @settings(max_examples=1000)
 @given(
     federations(kinds=("quadratic", "subspace", "ball", "half-space", "box"), max_nodes=3),

@@ -53,6 +53,7 @@ def test_two_descent_inequalities_add_up_to_co_coercivity():
 
 
 @pytest.mark.claim("lem1", kind="symbolic")
+@pytest.mark.mutation("sign", "alpha = eta * (2 / L - eta)", "alpha = eta * (2 / L + eta)")
 def test_co_coercivity_turns_the_cross_term_into_alpha():
     eta, L, G, inner = sp.symbols("eta L G inner", real=True)
     alpha = eta * (2 / L - eta)
@@ -113,6 +114,8 @@ def test_sharp_forms_over_mixed_sets(case):
 
 
 @pytest.mark.claim("lem1", kind="numeric")
+@pytest.mark.mutation("constant", "- decrease(case, done)", "- 1.1 * decrease(case, done)")
+@pytest.mark.mutation("sign", "nearest_common_point(case, done.end))", "case.x0 + done.end)")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE) | federations(kinds=("box",)))
 def test_as_printed_with_the_distance_to_the_intersection(case):
@@ -140,6 +143,9 @@ def test_sharp_form_holds_for_every_positive_step_size(case):
 
 
 @pytest.mark.claim("lem1", kind="symbolic")
+@pytest.mark.mutation(
+    "constant", "eta * (2 - eta), Fraction(1, 5)", "eta * (3 - eta), Fraction(1, 5)"
+)
 @pytest.mark.parametrize("T", [1, 2, 5, INFINITY])
 def test_equality_for_two_lines(T):
     # f_i = d(x, S_i)²/2 for the lines y = ±x/2, L = 1: a step shrinks the offset n_i⟨n_i, x⟩ by

@@ -25,6 +25,7 @@ REL = 1e-10
 
 
 @pytest.mark.claim("lem1-remarks", kind="numeric")
+@pytest.mark.mutation("constant", "path.peak <= m / alpha", "path.peak <= 1 / alpha")
 @settings(max_examples=1000)
 @given(federations())
 def test_every_local_gradient_is_below_m_over_alpha(case):
@@ -52,6 +53,7 @@ def test_the_drop_in_distance_bounds_every_local_gradient(case):
 
 
 @pytest.mark.claim("lem1-remarks", kind="symbolic")
+@pytest.mark.mutation("constant", "== m", "== 2 * m")
 def test_m_is_the_best_possible_factor():
     # f_1 = x²/2, all others zero, from x = 1, T = 1: ‖∇f_1‖² = 1, δ = 1 − (1 − η/m)².
     eta, m = sp.symbols("eta m", positive=True)

@@ -14,6 +14,7 @@ from strategies import AFFINE, federations
 
 
 @pytest.mark.claim("lem4", kind="symbolic")
+@pytest.mark.mutation("sign", "(1 - 1 / N) * x", "(1 + 1 / N) * x")
 def test_the_convex_combination_tends_to_the_moved_point():
     # f((1 − 1/N)x + (x* + Nu)/N) ≤ max{f(x), f*} = f(x); its argument is x + u + (x* − x)/N.
     N = sp.symbols("N", positive=True)
@@ -34,6 +35,7 @@ def test_the_printed_proof_goes_through_a_point_of_the_optimal_set():
 
 
 @pytest.mark.claim("lem4", kind="numeric")
+@pytest.mark.mutation("sign", "u = direction - node.normals.T", "u = direction + node.normals.T")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=3), st.integers(-9, 9))
 def test_constant_along_the_optimal_set(case, far):
@@ -48,6 +50,16 @@ def test_constant_along_the_optimal_set(case, far):
             saturated_loss(node, case.x0), abs=1e-13 * scale
         )
         assert node.loss(moved) == pytest.approx(node.loss(case.x0), abs=1e-13 * scale)
+
+
+@pytest.mark.claim("lem4", kind="numeric")
+@given(st.integers(-8, 8), st.integers(-8, 8), st.integers(-8, 8))
+def test_a_lower_semicontinuous_step_function_will_do(x, y, moved):
+    # 0 for x = 0, 1 for 0 < |x| ≤ 1, 2 beyond: closed convex sublevel sets, and jumps
+    def f(a, b):
+        return 0 if a == 0 else 1 if abs(a) <= 1 else 2
+
+    assert f(Fraction(x, 4), y) == f(Fraction(x, 4), y + moved)
 
 
 # Negative controls: each assumption is needed.
@@ -86,7 +98,7 @@ def test_without_an_affine_optimal_set_it_fails():
 
 
 @pytest.mark.claim("lem4", kind="control")
-def test_without_continuity_it_fails():
+def test_without_lower_semicontinuity_it_fails():
     # 0 for x = 0; 1 for 0 < x < 1 and at (1, 0); 2 elsewhere: sublevel sets are convex.
     def f(x, y):
         return 0 if x == 0 else 1 if 0 < x < 1 or (x, y) == (1, 0) else 2

@@ -27,6 +27,7 @@ P = 3 * X**4 - 8 * X**3 + 6 * X**2
 
 
 @pytest.mark.claim("lem5", kind="counterexample")
+@pytest.mark.mutation("hypothesis", "x = Fraction(1)", "x = Fraction(1, 2)")
 def test_a_polynomial_that_stops_short():
     assert sp.factor(P.diff(X)) == 12 * X * (X - 1) ** 2  # sign of x: quasi-convex
     assert sp.expand(inflection(X) - P.diff(X)) == 0
@@ -79,6 +80,7 @@ def test_a_step_is_the_share_r_of_the_way_and_the_residual_shrinks():
 
 
 @pytest.mark.claim("lem5", kind="numeric")
+@pytest.mark.mutation("sign", "along = moved - node.normals.T", "along = moved + node.normals.T")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=3), st.integers(1, 20))
 def test_iterates_leave_at_right_angles(case, steps):
@@ -92,6 +94,7 @@ def test_iterates_leave_at_right_angles(case, steps):
 
 
 @pytest.mark.claim("lem5", kind="corrected")
+@pytest.mark.mutation("constant", "end - node.project(x)", "end - node.project(2 * x)")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=1), st.integers(5, 19))
 def test_limits_in_the_optimal_set_are_projections(case, tick):

@@ -42,6 +42,7 @@ def all_equal(case):
 
 
 @pytest.mark.claim("lem6", kind="symbolic")
+@pytest.mark.mutation("exponent", "(m * mean) ** 2 - m * mean_sq", "(m * mean) ** 2 - mean_sq")
 @pytest.mark.parametrize("m", range(1, 9))
 def test_three_identities_in_the_lengths(m):
     a = sp.symbols(f"a:{m}", nonnegative=True)  # a_i = ‖Π_i x‖ ≤ 1
@@ -93,6 +94,7 @@ def test_root_m_is_attained_only_where_sigma_is_one_over_m():
 
 
 @pytest.mark.claim("lem6", kind="numeric")
+@pytest.mark.mutation("constant", "each.mean() / sigma *", "each.mean() *")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE))
 def test_the_printed_inequality(case):
@@ -146,6 +148,7 @@ def test_orthogonal_hyperplanes_attain_all_upper_bounds(m):
 
 
 @pytest.mark.claim("lem6", kind="numeric")
+@pytest.mark.mutation("exponent", "sigma_min(sets) ** -0.5", "sigma_min(sets) ** -1")
 @pytest.mark.parametrize(("m", "phi"), [(3, 0.2), (3, 0.4), (4, 0.3)])
 def test_lines_on_a_cone_attain_the_lower_bound(m, phi):
     around = 2 * math.pi * np.arange(m) / m

@@ -56,6 +56,7 @@ def round_map(rows, m, T, eta):
 
 
 @pytest.mark.claim("more-nodes", kind="symbolic")
+@pytest.mark.mutation("sign", "(part - mean) ** 2", "(part + mean) ** 2")
 def test_the_square_of_a_mean_is_at_most_the_mean_of_squares():
     # mean of B_j² − (mean B_j)² = mean of (B_j − mean B)², for matrices that do not commute
     parts = [sp.Matrix(2, 2, sp.symbols(f"{name}:4")) for name in "bcd"]
@@ -107,6 +108,7 @@ def test_no_split_beats_infinitely_many_steps_before_it(split, T):
 
 
 @pytest.mark.claim("more-nodes", kind="corrected")
+@pytest.mark.mutation("constant", "1 - 1 / m - ROUNDING", "1 - 1 / m**3 - ROUNDING")
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 6]), st.sampled_from([1, 10, math.inf]))
 def test_independent_samples_leave_a_share_that_grows_with_the_nodes(seed, m, T):
     rows = np.random.default_rng(seed).standard_normal((6, 8))
@@ -121,6 +123,7 @@ PLANE = np.array([[0, 1], [-2, 5], [1, 0], [4, -1]], float)
 
 
 @pytest.mark.claim("more-nodes", kind="counterexample")
+@pytest.mark.mutation("constant", "4 / 5, 49 / 50", "9 / 10, 49 / 50")
 def test_five_nodes_can_be_faster_than_two_and_than_ten():
     factors = [contraction_factor(dealt(CLOSE_PAIR, m), math.inf, 0.01) for m in (2, 5, 10)]
     np.testing.assert_allclose(factors, [9 / 10, 4 / 5, 49 / 50], atol=1e-12)

@@ -47,6 +47,7 @@ def data(request):
 
 
 @pytest.mark.claim("params-490", kind="symbolic")
+@pytest.mark.mutation("sign", "z / (1 + z)", "z / (1 - z)")
 def test_the_loss_of_a_separating_layer_tends_to_zero():
     lam, rivals, z = sp.symbols("lambda r z", positive=True)
     worst = sp.log(1 + rivals * sp.exp(-lam))
@@ -69,6 +70,7 @@ def test_separable_samples_have_infimum_zero_and_no_minimiser(case, scale):
 
 
 @pytest.mark.claim("params-490", kind="numeric")
+@pytest.mark.mutation("constant", "math.log(2) / len(share.labels)", "4 * math.log(2)")
 @settings(max_examples=300)
 @given(st.one_of(shares(), shares(separable=True)), st.integers(0, 60), st.integers(0, 2))
 def test_a_small_loss_separates(case, steps, decade):
@@ -101,6 +103,7 @@ def test_the_program_decides(case):
 
 
 @pytest.mark.claim("params-490", kind="numeric")
+@pytest.mark.mutation("hypothesis", "+ np.eye(n)", "+ 0 * np.eye(n)")
 @settings(max_examples=200)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(2, 5))
 def test_independent_samples_are_separable_under_any_labels(seed, n, classes):

@@ -36,6 +36,11 @@ def correction(ell, u):
 
 
 @pytest.mark.claim("quartic-h", kind="symbolic")
+@pytest.mark.mutation(
+    "exponent",
+    "(1 + a * t) ** -sp.Rational(2 * ell - 1, ell - 1)",
+    "(1 + a * t) ** -sp.Rational(2 * ell - 1, 2 * ell - 1)",
+)
 @pytest.mark.parametrize("ell", [2, 3, 4])
 def test_the_gradient_flow(ell):
     t, eta, x0 = sp.symbols("t eta x0", positive=True)
@@ -66,6 +71,7 @@ def test_one_step_of_the_inverse_power(ell):
 
 
 @pytest.mark.claim("quartic-h", kind="symbolic")
+@pytest.mark.mutation("constant", "(p - 2 * a) / a**2", "(p - a) / a**2")
 def test_where_the_printed_law_crosses():
     # (1 + at)² − (1 + pt) = a²t(t − (p − 2a)/a²)
     a, p, t = sp.symbols("a p t", positive=True)
@@ -87,6 +93,7 @@ def test_one_step_violates_the_printed_law(ell):
 
 
 @pytest.mark.claim("quartic-h", kind="counterexample")
+@pytest.mark.mutation("exponent", "Fraction(3, 4) ** 6 ==", "Fraction(3, 4) ** 5 ==")
 def test_the_smallest_case_in_numbers():
     assert Fraction(3, 4) ** 6 == Fraction(729, 4096)
     assert Fraction(729, 4096) ** 2 < Fraction(1, 27)  # 3^{−3/2} squared
@@ -98,15 +105,35 @@ def test_the_smallest_case_in_numbers():
 
 
 @pytest.mark.claim("quartic-h", kind="counterexample")
-@settings(max_examples=1000)
-@given(st.integers(2, 6), st.integers(1, 99), st.integers(1, 50))
-def test_the_printed_law_fails_for_every_step_size(ell, percent, beyond):
-    # The upper bound (1 + at)^−β falls under (1 + pt)^{−β/2} for all t > (p − 2a)/a².
-    p, u = 2 * ell - 2, Fraction(percent, 100)
+@settings(max_examples=200)
+@given(st.integers(2, 5), st.integers(10, 99), st.integers(1, 50))
+def test_the_printed_law_fails_along_every_path_with_u_below_1(ell, percent, beyond):
+    # for all t > (p − 2a)/a², seen on the path itself
+    p, u = 2 * ell - 2, percent / 100
     a = p * u
-    crossing = max((p - 2 * a) / a**2, Fraction(0))
-    t = int(crossing) + beyond
-    assert (1 + a * t) ** 2 > 1 + p * t
+    t = int(max((p - 2 * a) / a**2, 0.0)) + beyond
+    squared = ratios_to_start(ell, u, t)[t] ** (4 * ell - 2)
+    assert squared < (1 + p * t) ** (-(2 * ell - 1) / p)
+
+
+@pytest.mark.claim("quartic-h", kind="counterexample")
+@settings(max_examples=100)
+@given(st.integers(2, 4), st.integers(100, 195))
+def test_and_from_some_step_on_for_u_between_1_and_2(ell, percent):
+    # the iterates change sides, u_t decreases, and the decay is of order t^−β in the end
+    p, path = 2 * ell - 2, np.array(ratios_to_start(ell, percent / 100, 4000))
+    assert (np.diff(np.abs(path)) <= 0).all()
+    t = np.arange(2000, 4001)
+    assert (path[t] ** (4 * ell - 2) < (1 + p * t) ** (-(2 * ell - 1) / p)).all()
+
+
+@pytest.mark.claim("quartic-h", kind="control")
+@pytest.mark.parametrize("ell", [2, 3, 4])
+def test_for_u_of_2_or_more_the_gradient_does_not_decay(ell):
+    # (3) holds for any h ≤ 1 there, and gradient descent does not converge
+    assert ratios_to_start(ell, Fraction(2), 3) == [1, -1, 1, -1]
+    path = ratios_to_start(ell, Fraction(9, 4), 3)
+    assert all(abs(b) > abs(a) for a, b in pairwise(path))
 
 
 @pytest.mark.claim("quartic-h", kind="counterexample")

@@ -25,6 +25,7 @@ points = st.tuples(coordinates, coordinates).map(np.array)
 
 @pytest.mark.claim("fig1", kind="symbolic")
 @pytest.mark.claim("sep-synthetic", kind="symbolic")
+@pytest.mark.mutation("constant", "(x**2 + y**2 - 2 * y)", "(x**2 + y**2 - 3 * y)")
 def test_the_sets_meet_in_the_origin_alone():
     # x² + (y − 1)² ≤ 1 reads x² + y² ≤ 2y, and y ≤ 0 leaves x² + y² ≤ 0.
     x, y = sp.symbols("x y", real=True)
@@ -33,6 +34,7 @@ def test_the_sets_meet_in_the_origin_alone():
 
 @pytest.mark.claim("fig1", kind="symbolic")
 @pytest.mark.claim("sep-synthetic", kind="symbolic")
+@pytest.mark.mutation("constant", "ratio - 2 / sp.sin(theta)", "ratio - 1 / sp.sin(theta)")
 def test_the_ratio_on_the_circle_is_two_over_sine_exactly():
     # (sin p, 1 − cos p) is seen from the origin under θ = p/2, at the distance 2 sin θ.
     theta = sp.symbols("theta", positive=True)
@@ -47,6 +49,7 @@ def test_the_ratio_on_the_circle_is_two_over_sine_exactly():
 
 
 @pytest.mark.claim("sep-synthetic", kind="numeric")
+@pytest.mark.mutation("constant", "== 4 / sine_sq", "== 3 / sine_sq")
 @given(st.integers(1, 10**4), st.integers(1, 10**4))
 def test_rational_points_of_the_circle(p, q):
     # tan θ = t gives (2t, 2t²)/(1 + t²); both sides squared are rational.
@@ -98,6 +101,7 @@ def test_the_gradients_have_slope_two_along_an_outward_ray():
 
 
 @pytest.mark.claim("smooth-synthetic", kind="symbolic")
+@pytest.mark.mutation("sign", "2 * (1 - 1 / r)", "2 * (1 + 1 / r)")
 def test_the_curvature_across_the_ray_is_below_two():
     # Eigenvalues of ∇²(r − 1)² outside the disc: 2 along the ray, 2(1 − 1/r) in [0, 2) across it.
     x, z = sp.symbols("x z", real=True)
@@ -107,6 +111,7 @@ def test_the_curvature_across_the_ray_is_below_two():
 
 
 @pytest.mark.claim("smooth-synthetic", kind="numeric")
+@pytest.mark.mutation("constant", "difference @ difference / 2", "difference @ difference")
 @settings(max_examples=1000)
 @given(points, points)
 def test_convex_and_two_smooth(a, b):

@@ -62,6 +62,9 @@ def test_monotone_and_summable_squares_give_the_bound_for_every_n():
 
 
 @pytest.mark.claim("thm2", kind="symbolic")
+@pytest.mark.mutation(
+    "exponent", "- eta * L * T / (2 - eta * L)", "- eta * L * T**2 / (2 - eta * L)"
+)
 def test_path_length_constant():
     # ‖x^{i,T} − x_n‖² = η²‖Σ g_t‖² ≤ η² T Σ‖g_t‖² = (η² T/α) α Σ‖g_t‖².
     eta, L, T = sp.symbols("eta L T", positive=True)
@@ -71,6 +74,9 @@ def test_path_length_constant():
 
 @pytest.mark.claim("lem1-remarks", kind="numeric")  # (1) and (3): constant η_i, any T_i
 @pytest.mark.claim("thm2", kind="numeric")
+@pytest.mark.mutation(
+    "constant", "sum(values) <= distance_sq / (2 *", "sum(values) <= distance_sq / (20 *"
+)
 @settings(max_examples=1000)
 @given(federations())
 def test_values_and_gradients_are_summable(case):
@@ -110,6 +116,7 @@ def test_bound_for_every_n(case):
 
 
 @pytest.mark.claim("thm2", kind="symbolic")
+@pytest.mark.mutation("constant", "N**2 / 2)", "N**2 / 3)")
 def test_the_sum_attains_its_bound():
     # f = |x| − 1/2 beyond 1, x²/2 within (L = 1), η = 1: from x = N one unit a round to 0, so
     # Σ (f(x_n) − f*) = Σ_{j=1}^N (j − 1/2) = N²/2 = d²/(2k) with k = 1: ½ is the best constant.
@@ -124,6 +131,35 @@ def test_for_infinitely_many_steps_the_limit_is_a_minimiser_but_not_the_projecti
     x = x - eta * 2 * (x - 1)
     assert x == 0
     assert -1 <= x <= 1
+
+
+@pytest.mark.claim("thm2", kind="numeric")
+@settings(max_examples=200)
+@given(federations(counts=(1, 2, math.inf)))
+def test_the_iterates_close_in_on_one_point(case):
+    # Fejér: the distance to any later iterate's limit never grows; here, to the last iterate's
+    # nearest common point, which is within d(x_N, S) of it
+    xs = iterates(case, 8)
+    target = nearest_common_point(case, xs[-1])
+    lengths = [math.sqrt(squared_norm(x - target)) for x in xs]
+    for before, after in pairwise(lengths):
+        assert after <= before + 1e-9 * (1 + lengths[0])
+
+
+@pytest.mark.claim("thm2", kind="numeric")
+def test_the_residual_of_a_round_may_rise():
+    # u₁ = (1, 0), u₂ = (10, −10), x = (1, 1), T = ∞, f_i = ½⟨u_i, x⟩²: from ¼ to 4950.25/4
+    def residual(x, y):
+        second = 10 * x - 10 * y
+        return ((x + 10 * second) / 2) ** 2 + (-10 * second / 2) ** 2
+
+    start = Fraction(1), Fraction(1)
+    ends = [(Fraction(0), Fraction(1)), start]  # node 2 is content
+    after = tuple(sum(parts) / 2 for parts in zip(*ends, strict=True))
+    assert after == (Fraction(1, 2), Fraction(1))
+    assert residual(*start) == Fraction(1, 4)
+    assert residual(*after) == Fraction(495025, 400)
+    assert after[0] ** 2 + after[1] ** 2 == Fraction(5, 4) < 2
 
 
 # Negative controls.

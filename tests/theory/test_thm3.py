@@ -57,6 +57,15 @@ def two_lines_rounds(rounds: int) -> list[Fraction]:
 
 
 @pytest.mark.claim("thm3", kind="counterexample")
+@pytest.mark.mutation(
+    "constant",
+    "share = (x[0] * u[0] + x[1] * u[1]) / 5",
+    "share = (x[0] * u[0] + x[1] * u[1]) / 6",
+    within="two_lines_rounds",
+)
+@pytest.mark.mutation(
+    "exponent", "printed = 1 - Fraction(2, 5)", "printed = 1 - Fraction(2, 5) ** 2"
+)
 def test_two_lines_are_slower_than_the_printed_rate():
     # α = μ = L = 1 gives κ = 1, and c = 2/sin 2φ = 5/2 at tan φ = 1/2: ρ² = 1 − 1/c = 15/25.
     c = sp.simplify(2 / sp.sin(2 * sp.atan(sp.Rational(1, 2))))
@@ -129,6 +138,7 @@ def test_growth_constant_is_never_below_the_gradient_one():
 
 
 @pytest.mark.claim("thm3", kind="corrected")
+@pytest.mark.mutation("constant", "(1 - share) * before", "(1 - 2 * share) * before")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE))
 def test_corrected_with_the_squared_separation_constant(case):
@@ -146,6 +156,7 @@ def test_corrected_with_the_squared_separation_constant(case):
 
 
 @pytest.mark.claim("thm3", kind="corrected")
+@pytest.mark.mutation("exponent", "/ c**2", "/ c")
 @settings(max_examples=1000)
 @given(federations(kinds=AFFINE, max_nodes=2))
 def test_corrected_with_the_exact_c_of_two_sets(case):
@@ -156,6 +167,7 @@ def test_corrected_with_the_exact_c_of_two_sets(case):
 
 
 @pytest.mark.claim("thm3", kind="corrected")
+@pytest.mark.mutation("hypothesis", "/ len(case.nodes)", "* len(case.nodes)")
 @settings(max_examples=1000)
 @given(federations(kinds=("box",)))
 def test_corrected_for_boxes(case):

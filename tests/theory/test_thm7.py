@@ -39,6 +39,9 @@ def distance(case, x):
 
 
 @pytest.mark.claim("thm7", kind="counterexample")
+@pytest.mark.mutation(
+    "hypothesis", "x = (Fraction(1), Fraction(1))", "x = (Fraction(1, 2), Fraction(1, 2))"
+)
 @pytest.mark.parametrize("eta", [Fraction(1, 50), Fraction(1)])
 def test_two_polynomials_never_move(eta):
     x = (Fraction(1), Fraction(1))
@@ -60,6 +63,7 @@ def test_a_single_node_should_arrive_in_one_round():
 
 
 @pytest.mark.claim("thm7", kind="corrected")
+@pytest.mark.mutation("constant", "Fraction(4, 5) ** n, 0", "Fraction(3, 5) ** n, 0")
 def test_two_lines_exactly():
     # y = ±x/2: σ = 1/5, c = 5/2. From (1, 0) the factor is 4/5, and 4/5 < √(21/25).
     x, y = Fraction(1), Fraction(0)
@@ -83,6 +87,7 @@ def test_a_round_is_the_identity_minus_q(m):
 
 
 @pytest.mark.claim("thm7", kind="corrected")
+@pytest.mark.mutation("constant", "* 2 - sp.log(1 - sigma)", "* 3 - sp.log(1 - sigma)")
 def test_the_paper_asks_for_twice_the_rounds():
     # c⁻² ≤ σ: √(1 − c⁻²) ≥ √(1 − σ) ≥ 1 − σ, since (1 − σ) − (1 − σ)² = σ(1 − σ).
     sigma = sp.symbols("sigma", positive=True)
@@ -91,6 +96,7 @@ def test_the_paper_asks_for_twice_the_rounds():
 
 
 @pytest.mark.claim("thm7", kind="corrected")
+@pytest.mark.mutation("constant", "(1 - sigma) ** n * start", "(1 - 2 * sigma) ** n * start")
 @settings(max_examples=1000)
 @given(federations(**EXACT))
 def test_every_round_shrinks_the_distance_by_one_minus_sigma(case):

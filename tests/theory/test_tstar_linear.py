@@ -37,6 +37,7 @@ def cost(beta, ratio, steps):
 
 
 @pytest.mark.claim("tstar-linear", kind="symbolic")
+@pytest.mark.mutation("sign", "- 1 - b * T - b / r", "+ 1 - b * T - b / r")
 def test_the_slope_of_the_cost_has_the_sign_of_the_equation():
     cost = (1 + r * T) / (1 - sp.exp(-b * T))
     slope = sp.diff(cost, T) * (1 - sp.exp(-b * T)) ** 2 * sp.exp(b * T)
@@ -64,6 +65,7 @@ def test_the_lambert_form_is_on_the_lower_branch():
 
 
 @pytest.mark.claim("tstar-linear", kind="symbolic")
+@pytest.mark.mutation("constant", "- 1 - (1 + u) / k", "- 1 - (2 + u) / k")
 def test_the_least_cost():
     # (1 + rT*)/(1 − e⁻ᵘ) = 1 + (1 + u)/k
     k = sp.exp(u) - 1 - u
@@ -135,6 +137,7 @@ def test_the_printed_asymptotic_form_drifts_away():
 
 
 @pytest.mark.claim("w-asymptotic", kind="corrected")
+@pytest.mark.mutation("sign", "sp.exp(first - second + s)", "sp.exp(first + second + s)")
 def test_with_a_minus_sign_the_error_vanishes():
     s = sp.exp(u)
     first, second = u - s, sp.log(s - u)
@@ -150,6 +153,7 @@ def exact_points():
 
 
 @pytest.mark.claim("w-asymptotic", kind="corrected")
+@pytest.mark.mutation("constant", "math.e / (math.e - 1)", "math.e / 2")
 def test_two_sided_bounds_on_both_errors(record_property):
     # 0 ≤ log(−x) − log(−log(−x)) − W = log(s/λ) ≤ min((log s)/λ, log(e/(e − 1)))
     s, lam = exact_points()
@@ -181,6 +185,7 @@ def test_the_printed_form_is_off_without_bound(beta_log):
 
 
 @pytest.mark.claim("tstar-linear-asymptotic", kind="corrected")
+@pytest.mark.mutation("constant", "error = u - sp.log(1 + k)", "error = u - sp.log(2 + k)")
 def test_with_one_over_b_the_error_vanishes():
     k = sp.exp(u) - 1 - u
     error = u - sp.log(1 + k)
@@ -189,6 +194,7 @@ def test_with_one_over_b_the_error_vanishes():
 
 
 @pytest.mark.claim("tstar-linear-asymptotic", kind="corrected")
+@pytest.mark.mutation("sign", "-sp.Rational(1, 2)", "sp.Rational(1, 2)")
 def test_the_next_term():
     # bT* = log(1 + k) (1 + 1/(1 + k)) − ½ (log k/k)² (1 + o(1))
     grown = sp.exp(u) - u  # 1 + k
@@ -197,6 +203,7 @@ def test_the_next_term():
 
 
 @pytest.mark.claim("tstar-linear-asymptotic", kind="corrected")
+@pytest.mark.mutation("constant", "scaled / (1 + k) +", "scaled / (2 + 4 * k) +")
 def test_two_sided_bounds_for_every_r(record_property):
     # 0 ≤ u − log(1 + k) = log(1 + u/(1 + k)) ≤ u/(1 + k), and u ≤ √(2k), its limit for r ≫ b
     beta, ratio, k = draw()

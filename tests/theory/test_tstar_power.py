@@ -38,6 +38,7 @@ def cost_with_the_integral(speed, power, ratio, steps):
 
 
 @pytest.mark.claim("tstar-power", kind="symbolic")
+@pytest.mark.mutation("sign", "beta * r * T - 1)", "beta * r * T + 1)")
 def test_the_slope_of_the_cost_has_the_sign_of_eq_6():
     cost = (1 + r * T) / (1 - (1 + a * T) ** (1 - beta))
     slope = sp.diff(cost, T) * (1 - (1 + a * T) ** (1 - beta)) ** 2 * (1 + a * T) ** beta
@@ -60,6 +61,7 @@ def test_eq_6_has_exactly_one_positive_root():
 
 
 @pytest.mark.claim("tstar-power", kind="symbolic")
+@pytest.mark.mutation("exponent", "a / sp.sqrt(a * r)", "a / (a * r)")
 def test_beta_2_in_closed_form():
     g = y**2 - 1 - 2 * (y - 1)
     assert sp.simplify(g.subs(y, 1 + a / sp.sqrt(a * r)) - a / r) == 0
@@ -112,6 +114,7 @@ def test_the_expansion_term_by_term():
 
 
 @pytest.mark.claim("tstar-power-asymptotic", kind="symbolic")
+@pytest.mark.mutation("exponent", "grown ** (2 - power)", "grown ** (3 - power)")
 @pytest.mark.parametrize("power", [sp.Rational(6, 5), sp.Rational(3, 2), 2, 3])
 def test_the_remainder_of_the_printed_form_is_of_smaller_order(power):
     # along y → ∞ with A = y^β − βy + β − 1: (aT* − (z − 1))/z → 0, and its leading term is z^{2−β}
@@ -134,12 +137,33 @@ def near_the_limit(low, high):
 
 
 @pytest.mark.claim("tstar-power-asymptotic", kind="numeric")
+@pytest.mark.mutation("sign", "z - 1 + z * small", "z - 1 - z * small")
 def test_the_next_term_is_that_of_the_exact_root(record_property):
     _, small, z, scaled = near_the_limit(1.2, 4.0)
     allowed = z * (2 * small**2 + small / z) + 1e-11 * z
     assert (np.abs(scaled - (z - 1 + z * small)) <= allowed).all()
     assert (np.abs(scaled - (z - 1)) <= 2 * z * small).all()  # a number for the printed o(·)
     record_property("cases", CASES)
+
+
+@pytest.mark.claim("tstar-power-asymptotic", kind="numeric")
+def test_the_two_terms_after_it_and_the_order_of_what_is_left(record_property):
+    # R₂ = O(z e³ + z e p), with z e³ = A^{4/β−3} and z e p = A^{2/β−2}
+    power, small, z, scaled = near_the_limit(1.1, 4.0)
+    terms = z - 1 + z * small + (3 - power) / 2 * z * small**2 - (power - 1) / power * small
+    allowed = 4 * (z * small**3 + small**2) + 1e-11 * z
+    assert (np.abs(scaled - terms) <= allowed).all()
+    record_property("cases", CASES)
+
+
+@pytest.mark.claim("tstar-power-asymptotic", kind="control")
+def test_the_terms_are_not_in_order_below_three_halves():
+    # β = 1.1, a = 1, r = 10⁻⁸: what four terms leave is a million times the last of them
+    big, root = 0.1 / 1e-8, float(optimal_steps_power(1.0, 1.1, 1e-8))
+    last = -0.1 / 1.1 * big ** (1 / 1.1 - 1)
+    terms = big ** (1 / 1.1) - 1 + big ** (2 / 1.1 - 1) + 0.95 * big ** (3 / 1.1 - 2) + last
+    assert root - terms == pytest.approx(31_132, abs=1)
+    assert last == pytest.approx(-0.021, abs=1e-3)
 
 
 @pytest.mark.claim("tstar-power-asymptotic", kind="control")
@@ -166,6 +190,7 @@ def test_another_power_of_r_would_be_wrong():
 
 
 @pytest.mark.claim("bound-vs-sum", kind="numeric")
+@pytest.mark.mutation("inequality", "below < total <= above", "below > total >= above")
 @settings(max_examples=1000)
 @given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 20))
 def test_the_integrals_enclose_the_sum_exactly_at_beta_2(numerator, denominator, steps):
@@ -190,6 +215,7 @@ LENGTHS = np.unique(np.geomspace(2, 1e6, 20).round())
 
 
 @pytest.mark.claim("bound-vs-sum", kind="numeric")
+@pytest.mark.mutation("constant", "total <= (1 + by_integral", "total <= (0.5 + by_integral")
 def test_the_integrals_enclose_the_sum(record_property):
     for _, _, by_sum, by_integral in laws(100):
         total = by_sum.per_round(LENGTHS)

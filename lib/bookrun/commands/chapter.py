@@ -1,20 +1,40 @@
 """``make chapter``: one chapter, with other parameters perhaps, and its page in seconds."""
 
+import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
+from bookrun.commands import add_profile
 from bookrun.errors import BookError
-from bookrun.execution.freshness import reasons, record_for
+from bookrun.execution.freshness import inputs_of, reasons
+from bookrun.execution.prose import renew_text
 from bookrun.execution.schedule import Step, run_steps
 from bookrun.files import build_lock, write_if_changed
-from bookrun.ledger import claims, summary
+from bookrun.ledger import claims, proofs, summary
 from bookrun.ledger.evidence import gather
+from bookrun.ledger.values import values as computed_values
 from bookrun.outputs import read_notebook
 from bookrun.project import Project
 from bookrun.site import page_check, sources, sphinx_build
-from bookrun.source.chapters import load_all, pick
-from bookrun.source.parameters import overrides
+from bookrun.source.chapters import check_profile, load_all, pick
+from bookrun.source.parameters import assignments, overrides
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the chapter's name, the profile and other parameters."""
+    parser.add_argument("name", metavar="CHAPTER")
+    parser.add_argument("--params", default="", help='for example "rounds=500 eta=1e-3"')
+    add_profile(parser)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Execute the chapter and print the path of its page."""
+    check_profile(options.profile)
+    given = assignments(shlex.split(options.params))
+    print(chapter(project, options.name, options.profile, given))
+    return 0
 
 
 def chapter(project: Project, name: str, profile: str, given: dict[str, str]) -> Path:
@@ -32,15 +52,22 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
     home = project.build / "chapter" / wanted.name
     output = project.executed(profile, wanted.name) if ordinary else home / f"{wanted.name}.ipynb"
     with build_lock(project.build):
-        record = record_for(project, wanted, profile, values)
-        if wanted.code and (not ordinary or reasons(project, record)):
-            run_steps(project, [Step(wanted, record, values, output)], 1, with_tests=False)
-        notebooks = {c.name: project.executed(profile, c.name) for c in load_all(project) if c.code}
+        inputs = inputs_of(project, wanted, profile, values)
+        if wanted.code and (not ordinary or reasons(project, inputs)):
+            run_steps(project, [Step(wanted, inputs, values, output)], 1)
+        elif wanted.code:
+            renew_text(wanted, output)
+        chapters = load_all(project)
+        notebooks = {c.name: project.executed(profile, c.name) for c in chapters if c.code}
         if wanted.code:
             notebooks[wanted.name] = output
-        found = summary.summary(claims.load(project), gather(project, notebooks))
+        found = summary.summary(
+            claims.load(project),
+            gather(project, notebooks),
+            proofs.steps(chapter.text for chapter in chapters),
+        )
         mine = {wanted.name: output} if wanted.code else {}
-        table = {**found, "preview": True}
+        table = {**found, "preview": True, "values": computed_values(notebooks)}
         sphinx_build.lay_out(home / "src", sources.sources(project, [wanted], mine, table))
         toc = home / "_toc.yml"
         write_if_changed(toc, json.dumps({"format": "jb-book", "root": wanted.name}))

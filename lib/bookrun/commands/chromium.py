@@ -13,7 +13,7 @@ ADVICE = (
 
 
 def chromium() -> str | None:
-    """The path of Chromium or Chrome; ``CHROMIUM`` in the environment goes first."""
+    """Return the path of Chromium or Chrome; ``CHROMIUM`` in the environment goes first."""
     wanted = os.environ.get("CHROMIUM")
     if wanted:
         return shutil.which(wanted)

@@ -61,7 +61,7 @@ def networks() -> dict[str, Any]:
 
 
 def convex() -> dict[str, Any]:
-    """Every convex problem and rule on the GPU against the CPU, as far as each can be run."""
+    """Compare every convex problem and rule on the GPU with the CPU, as far as each can be run."""
     differences: dict[str, Any] = {}
     for name, problem in _convex().items():
         constants = problem.smoothness()
@@ -79,7 +79,7 @@ def convex() -> dict[str, Any]:
 
 
 def cudnn() -> dict[str, Any]:
-    """Whether cuDNN is on within a run, and off or on after it as before."""
+    """Look whether cuDNN is on within a run, and off or on after it as before."""
     before = torch.backends.cudnn.enabled
     with deterministic(torch.device("cuda", 0), tf32=False):
         inside = torch.backends.cudnn.enabled
@@ -88,7 +88,7 @@ def cudnn() -> dict[str, Any]:
 
 
 def repeated() -> dict[str, Any]:
-    """The same call twice, in float32: equal bit for bit."""
+    """Make the same call twice, in float32: equal bit for bit."""
     problem = lenet_problem(torch.float32)
     same = {}
     for form in FORMS:
@@ -99,7 +99,7 @@ def repeated() -> dict[str, Any]:
 
 
 def resumed() -> dict[str, Any]:
-    """A run that is interrupted within a round and taken up: equal bit for bit."""
+    """Interrupt a run within a round and take it up: equal bit for bit."""
     problem = lenet_problem(torch.float32)
     whole = _run_lenet(problem, local_steps=100)
     with tempfile.TemporaryDirectory() as directory:
@@ -167,7 +167,7 @@ def _run_lenet(problem: NetworkProblem, **changed: Any) -> Trace:
 
 
 def _tried(expected: Trace, problem: Problem, **call: Any) -> Any:
-    """How far the run's end and losses are from the expected ones, relative, or its error."""
+    """Return how far the run's end and losses are off, relative, or its error."""
     try:
         trace = run(problem, measure=overwrite, **call)
     except Exception as error:

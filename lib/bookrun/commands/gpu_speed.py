@@ -46,7 +46,7 @@ def lenet() -> dict[str, Any]:
 
 
 def small() -> dict[str, Any]:
-    """A small network, 100 nodes of 20 samples: against a loop over nodes and vmap(grad)."""
+    """Time a small network, 100 nodes of 20 samples, against a loop over nodes and vmap(grad)."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(100, 20, 32, generator=generator)
     targets = torch.randint(10, (100, 20), generator=generator)
@@ -69,7 +69,7 @@ def resnet() -> dict[str, Any]:
 
 
 def resnet_tf32() -> dict[str, Any]:
-    """The same with TF32."""
+    """Time the same with TF32."""
     problem, source = _resnet()
     forms = _forms(problem, 17, ("alone products", "alone"), step_size=0.05, tf32=True)
     chosen = _chosen(problem)
@@ -78,14 +78,14 @@ def resnet_tf32() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, Any]:
-    """Where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
+    """Return where the time of a captured step goes: the kernels of LeNet and of ResNet-18."""
     inputs, targets, _ = _images("mnist", 10, 100)
     small_network = NetworkProblem(seeded(LeNet, 0), inputs, targets, CROSS_ENTROPY)
     return {"lenet": _kernels(small_network, 161), "resnet": _kernels(_resnet()[0], 17)}
 
 
 def _kernels(problem: NetworkProblem, T: int, top: int = 25) -> list[dict[str, Any]]:
-    """The kernels that take the most, in microseconds a step, by the profiler."""
+    """Return the kernels that take the most, in microseconds a step, by the profiler."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -113,7 +113,7 @@ def all_mnist() -> dict[str, Any]:
 
 
 def resnet_in_full() -> dict[str, Any]:
-    """The beginning of Figure 4(b) at the paper's scale: rounds of T = 10 for two minutes."""
+    """Time the beginning of Figure 4(b) at the paper's scale: rounds of T = 10 for two minutes."""
     problem, source = _resnet()
     until = time.monotonic() + 120
     trace = run(
@@ -136,7 +136,7 @@ def resnet_in_full() -> dict[str, Any]:
 def _forms(
     problem: NetworkProblem, T: int, forms: tuple[Form, ...] = FORMS, **call: Any
 ) -> dict[str, Any]:
-    """What each form of convolution costs, or how it fails."""
+    """Return what each form of convolution costs, or how it fails."""
     found: dict[str, Any] = {}
     for form in forms:
         try:
@@ -167,7 +167,7 @@ def _measured(problem: NetworkProblem, T: int, rounds: int = 4, **call: Any) -> 
 
 
 def _chosen(problem: NetworkProblem) -> str:
-    """The form that a run takes by itself."""
+    """Return the form that a run takes by itself."""
     trace = run(problem, local_steps=1, step_size=1e-3, rounds=0, device="cuda")
     return str(trace.provenance["settings"]["convolutions"])
 
@@ -181,7 +181,7 @@ def _compared(forms: dict[str, Any], chosen: str, loop_ms: float, target: float)
 
 
 def _share(forms: dict[str, Any], chosen: str, flops: float, *, tf32: bool) -> dict[str, Any]:
-    """The chosen form's share of what this GPU does of one large matrix product."""
+    """Return the chosen form's share of what this GPU does of one large matrix product."""
     peak = _product_flops(tf32)
     reached = {
         form: flops / (1e-3 * each["ms_a_step"])
@@ -205,7 +205,7 @@ def _product_flops(tf32: bool) -> float:
 
 
 def _loop_ms(module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: int = 20) -> float:
-    """A step of a Python loop over nodes, `nn.Module` and `torch.optim.SGD`."""
+    """Time a step of a Python loop over nodes, `nn.Module` and `torch.optim.SGD`."""
     nodes = [copy.deepcopy(module).cuda() for _ in inputs]
     optimizers = [torch.optim.SGD(node.parameters(), lr=0.1) for node in nodes]
     data = list(zip(inputs.cuda(), targets.cuda(), strict=True))
@@ -220,7 +220,7 @@ def _loop_ms(module: nn.Module, inputs: Tensor, targets: Tensor, repetitions: in
 
 
 def _vmap_ms(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """A step of `vmap(grad)` over stacked parameters, in Python."""
+    """Time a step of `vmap(grad)` over stacked parameters, in Python."""
     nodes = [copy.deepcopy(module).cuda() for _ in inputs]
     state, _ = stack_module_state(nodes)
     parameters = {name: value.detach() for name, value in state.items()}
@@ -239,7 +239,7 @@ def _vmap_ms(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
 
 
 def _milliseconds(work: Callable[[], object], repetitions: int) -> float:
-    """The median time of one call, after three calls that warm up."""
+    """Return the median time of one call, after three calls that warm up."""
     for _ in range(3):
         work()
     times = []

@@ -1,5 +1,6 @@
 """``make lab``: JupyterLab on the book, where chapters are notebooks and stay Markdown."""
 
+import argparse
 import json
 import os
 import re
@@ -23,6 +24,17 @@ _PREFERENCES = {
         "checkForUpdates": False,
     },
 }
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what goes on to JupyterLab."""
+    parser.add_argument("arguments", nargs="*", help="for JupyterLab, after --: -- --no-browser")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Become JupyterLab."""
+    start(project, options.arguments)
+    return 0
 
 
 def start(project: Project, arguments: Sequence[str]) -> None:

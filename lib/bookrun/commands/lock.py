@@ -12,7 +12,7 @@ _PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^+\s]+)(\+\S+)?$")
 
 
 def pins(frozen: Iterable[str]) -> Iterator[str]:
-    """The lines of the lock file: names with public versions, in alphabetical order.
+    """Return the lines of the lock file: names with public versions, in alphabetical order.
 
     A local version such as ``+cpu`` says which wheel this platform took, so it is left out.
     Raises ``ValueError`` for a line that is no plain pin.

@@ -4,6 +4,7 @@ One document, and not a page after the other, so that every link between chapter
 pages are numbered through, and the headings become bookmarks. Code that a page hides stays hidden.
 """
 
+import argparse
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,9 @@ from urllib.parse import unquote, urlsplit
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 
+from bookrun.commands import add_jobs, add_profile
+from bookrun.commands.book import book
+from bookrun.commands.chromium import ADVICE, chromium
 from bookrun.errors import BookError
 from bookrun.files import write_atomic
 from bookrun.project import Project
@@ -36,6 +40,22 @@ _PAGE = """\
 {chapters}
 </body></html>
 """
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile and how many chapters run at once."""
+    add_profile(parser)
+    add_jobs(parser)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Bring the book up to date, print it and say where it is."""
+    found = chromium()
+    if found is None:
+        raise BookError(f"the PDF is printed by Chromium, and {ADVICE}")
+    book(project, options.profile, options.jobs)
+    print(write(project, found))
+    return 0
 
 
 def write(project: Project, chromium: str) -> Path:
@@ -75,7 +95,7 @@ def _printed(page: Any) -> bytes:
 
 
 def _chapter_pages(content: bytes) -> list[int]:
-    """The page on which each chapter begins, from the outermost bookmarks."""
+    """Return the page on which each chapter begins, from the outermost bookmarks."""
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(content))
@@ -99,7 +119,7 @@ def _answer(route: Any, root: Path, document: str) -> None:
 
 
 def compose(project: Project) -> str:
-    """All chapters of the site, in reading order, as one HTML document."""
+    """Return all chapters of the site, in reading order, as one HTML document."""
     config = yaml.read(project.root / "_config.yml", "_config.yml")
     pages = {
         name: BeautifulSoup(
@@ -125,7 +145,7 @@ def compose(project: Project) -> str:
 
 
 def _head(page: BeautifulSoup) -> Iterable[Tag]:
-    """The style sheets, and MathJax with its settings."""
+    """Yield the style sheets, and MathJax with its settings."""
     yield from page.select('head link[rel="stylesheet"]')
     for script in page.select("head script"):
         if "MathJax" in script.get_text() or "mathjax" in str(script.get("src", "")):
@@ -138,7 +158,7 @@ def _title(article: Tag) -> str:
 
 
 def _article(page: BeautifulSoup, name: str, pages: Mapping[str, Any]) -> Tag:
-    """The text of a page, its names and links made good for a document that holds all pages."""
+    """Return the text of a page, with names and links that hold in one document of all pages."""
     article = page.select_one("article.bd-article")
     if article is None:
         raise BookError(f"the page {name}.html has no article to print")
@@ -148,6 +168,8 @@ def _article(page: BeautifulSoup, name: str, pages: Mapping[str, Any]) -> Tag:
             still.unwrap()
     for tag in article.select(_SCREEN_ONLY):
         tag.decompose()
+    for tag in article.select("details.bookrun-proof-fold"):
+        tag["open"] = ""  # paper cannot unfold
     for tag in article.find_all(True):
         for attribute in _NAMING:
             if attribute in tag.attrs:

@@ -1,7 +1,9 @@
 """Record a figure: its cases, each with a checkpoint, none of them twice."""
 
+import argparse
 import json
 import multiprocessing
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import torch
 
+from bookrun.commands import count
 from bookrun.errors import BookError
+from bookrun.execution.data import data_errors
 from bookrun.experiments import figures, records
 from bookrun.experiments.case import Case, carry_out, training_data
 from bookrun.experiments.machine import commit, processor
@@ -31,7 +35,28 @@ class Means:
     device: str = "auto"
     jobs: int = 1
     commit: str | None = None  # where the tree was copied without its repository
-    only: str = ""  # carry out the cases with this in their names
+    only: str = ""  # carry out the cases in whose names this pattern is found
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the figure, its scale, by what it is recorded, and whether all is run anew."""
+    parser.add_argument("figure", metavar="FIGURE")
+    parser.add_argument("--scale", default="paper", help="paper (default) or cpu")
+    parser.add_argument("--engine", default="auto", help="localgd's engine; auto by default")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument("--jobs", type=count, default=1, help="cases at once, one thread each")
+    parser.add_argument("--commit", help="of the tree, where it has no repository")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases with it in the name")
+    parser.add_argument("--again", action="store_true", help="take nothing over")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Record the figure and print the path of what is written."""
+    means = Means(options.engine, options.device, options.jobs, options.commit, options.only)
+    path = record(project, options.figure, options.scale, means, again=options.again)
+    if path is not None:
+        print(project.shown(path))
+    return 0
 
 
 def record(
@@ -59,10 +84,8 @@ def record(
     with build_lock(directory):
         if again:
             working.unlink(missing_ok=True)
-        try:
+        with data_errors(f"{figure} is recorded from real data only"):
             data = training_data(asked[0], "real").source
-        except (UnreachableError, ValueError) as error:
-            raise BookError(f"{figure} is recorded from real data only: {error}") from None
         kept = _finished([working] if again else [published, working], scale)
         for case in asked:
             if case in kept:
@@ -71,7 +94,7 @@ def record(
                     f"{figure} {scale} {case.name}: there already"
                     f"{', though the code has changed' if changed else ''}"
                 )
-        missing = [case for case in asked if case not in kept and means.only in case.name]
+        missing = [case for case in asked if case not in kept and re.search(means.only, case.name)]
         for case, trace, seconds in _carried_out(missing, directory, code, means):
             end = kept[case] = _recorded(case, trace, code, at, means.engine)
             done = tuple(kept[each] for each in asked if each in kept)
@@ -111,7 +134,7 @@ def _carried_out(
 
 
 def _finished(paths: list[Path], scale: str) -> dict[Case, Recorded]:
-    """The runs that these records hold at this scale, the later record's where both have one."""
+    """Return the runs that these records hold at this scale; of two, the later record's."""
     found: dict[Case, Recorded] = {}
     for path in paths:
         if path.is_file():
@@ -158,7 +181,7 @@ def _recorded(case: Case, trace: Trace, code: str, at: str, engine: Engine) -> R
 
 
 def _checkpoint(case: Case, directory: Path, code: str) -> Path:
-    """Where the run is kept while it lasts; other settings or other code begin another one."""
+    """Return where the run is kept while it lasts; other settings or code begin another one."""
     settings = json.dumps(asdict(case), sort_keys=True)
     return directory / f"{case.name}-{digest(settings, code)[:8]}.pt"
 

@@ -3,11 +3,11 @@
 ``recorded/FIGURE.check.json`` says what was compared, by what code and where; captions read it.
 """
 
+import argparse
 from datetime import UTC, datetime
 
 from bookrun.errors import BookError
-from bookrun.experiments import figures as catalogue
-from bookrun.experiments import records, replays
+from bookrun.experiments import figures, records, replays
 from bookrun.experiments.case import training_data
 from bookrun.experiments.comparison import replay
 from bookrun.experiments.machine import processor
@@ -17,14 +17,28 @@ from bookrun.project import Project
 from localgd.datasets.download import UnreachableError
 
 
-def check(project: Project, figures: list[str], steps: int) -> list[str]:
-    """Replay the records of these figures, or of all there are; print, and return what is wrong.
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the figures and how far to go in each run."""
+    parser.add_argument("figures", metavar="FIGURE", nargs="*", help="all unless named")
+    parser.add_argument("--steps", type=int, default=50, help="local steps a run, 50 by default")
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Replay the records.  Raises ``BookError`` where one does not hold."""
+    problems = check(project, options.figures, options.steps)
+    if problems:
+        raise BookError("\n".join(["", "records that do not hold:", *problems]))
+    return 0
+
+
+def check(project: Project, names: list[str], steps: int) -> list[str]:
+    """Replay the records of these figures, or of all; print, and return what is wrong.
 
     What was compared is written beside each record. Raises ``BookError`` for a record that is
     missing or broken and for data that cannot be had.
     """
     problems: list[str] = []
-    for name in figures or [each for each in catalogue.names() if project.recorded(each).is_file()]:
+    for name in names or [each for each in figures.names() if project.recorded(each).is_file()]:
         path = project.recorded(name)
         record = records.load(path)
         print(f"{name}, scale {record.scale}. {record.provenance()}")
@@ -42,7 +56,7 @@ def check(project: Project, figures: list[str], steps: int) -> list[str]:
 
 def _settings(record: Record) -> list[str]:
     """Say where the record is not of what is asked for today."""
-    asked = {case.name: case for case in catalogue.cases(record.figure, record.scale)}
+    asked = {case.name: case for case in figures.cases(record.figure, record.scale)}
     there = {each.case.name: each.case for each in record.cases}
     return [
         *(f"{name} is not in the record" for name in asked if name not in there),

@@ -1,10 +1,12 @@
 """``make serve``: the site on this machine, rebuilt on every save, with browsers that follow."""
 
+import argparse
 import asyncio
 import contextlib
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -14,11 +16,15 @@ import tornado.web
 import tornado.websocket
 from watchfiles import Change, awatch
 
+from bookrun.commands import add_jobs, add_profile
 from bookrun.errors import BookError
 from bookrun.project import Project
+from bookrun.source.chapters import check_profile
 
 _ADDRESS = "127.0.0.1"
 _NEWS = "_bookrun/news"
+#: A build that is told to end has so long to stop what it has started.
+_GRACE_SECONDS = 30.0
 #: What a save has to touch for the book to be built again.
 _SOURCE = re.compile(r"\.(md|py|yml|yaml|bib|css|js|json|lock|png|svg)$")
 
@@ -52,8 +58,22 @@ _FOLLOW = """\
 _NO_SITE = "<!DOCTYPE html><html lang=en><title>The book</title><body></body></html>"
 
 
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the profile, how many chapters run at once, and the port."""
+    add_profile(parser)
+    add_jobs(parser)
+    parser.add_argument("--port", type=int, default=8000)
+
+
+def run(project: Project, options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    check_profile(options.profile)
+    asyncio.run(serve(project, options.profile, options.jobs, options.port))
+    return 0
+
+
 class News:
-    """What browsers are told: which site stands, and how the next one is coming along."""
+    """News for the browsers: which site stands, and how the next one is coming along."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -80,12 +100,26 @@ class News:
         return json.dumps({"site": self.site, "state": self.state, "text": self.text})
 
 
+def refuse_others(handler: tornado.web.RequestHandler) -> None:
+    """Refuse a request that is made in another name than this machine's own.
+
+    A page elsewhere whose name is made to point here would be of the same origin as the site.
+    """
+    port = handler.application.settings["port"]
+    if handler.request.host not in {f"{name}:{port}" for name in (_ADDRESS, "localhost")}:
+        raise tornado.web.HTTPError(403)
+
+
 class NewsHandler(tornado.websocket.WebSocketHandler):
     """The line on which a browser listens."""
 
     def initialize(self, news: News) -> None:
         """Know whom to ask."""
         self.news = news
+
+    def prepare(self) -> None:
+        """Answer in this machine's own name alone."""
+        refuse_others(self)
 
     def open(self, *_path: str, **_names: str) -> None:
         """Tell a browser that has just come how things stand."""
@@ -105,6 +139,10 @@ class SiteHandler(tornado.web.StaticFileHandler):
         super().initialize(path, default_filename="index.html")
         self.news = news
 
+    def prepare(self) -> None:
+        """Answer in this machine's own name alone."""
+        refuse_others(self)
+
     def set_extra_headers(self, path: str) -> None:
         """Let nothing be kept: the next build may change it."""
         self.set_header("Cache-Control", "no-store")
@@ -115,6 +153,12 @@ class SiteHandler(tornado.web.StaticFileHandler):
 
     async def get(self, path: str, include_body: bool = True) -> None:
         """Send a page with the script that follows the news, and other files as they are."""
+        try:
+            await self._send(path, include_body)
+        except (OSError, ValueError):  # no name that a file could have
+            raise tornado.web.HTTPError(404) from None
+
+    async def _send(self, path: str, include_body: bool) -> None:
         page = path or "index.html"
         file = (Path(self.root) / page).resolve()
         if not page.endswith(".html") or not file.is_relative_to(Path(self.root).resolve()):
@@ -138,8 +182,25 @@ async def serve(project: Project, profile: str, jobs: int | None, port: int) -> 
     """Serve the site, and build it again whenever a source is saved, until interrupted.
 
     A build that fails is shown in the terminal and in the browser; the next save tries again.
-    Raises ``BookError`` when the port is taken.
+    Raises ``BookError`` when the port is taken or none, and ``KeyboardInterrupt`` once it has ended
+    after a signal.
     """
+    if not 1 <= port <= 65535:
+        raise BookError(f"PORT={port} is no port: it is a number from 1 to 65535")
+    serving = asyncio.ensure_future(_serve(project, profile, jobs, port))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, serving.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # it has heard, and ends
+        raise KeyboardInterrupt from None
+
+
+async def _serve(project: Project, profile: str, jobs: int | None, port: int) -> None:
     news = News(project)
     application = tornado.web.Application(
         [
@@ -147,6 +208,7 @@ async def serve(project: Project, profile: str, jobs: int | None, port: int) -> 
             ("/(.*)", SiteHandler, {"path": str(project.html), "news": news}),
         ],
         log_function=lambda _handler: None,
+        port=port,
     )
     try:
         server = application.listen(port, _ADDRESS)
@@ -172,7 +234,7 @@ async def serve(project: Project, profile: str, jobs: int | None, port: int) -> 
 
 
 def _changes(project: Project) -> list[AsyncIterator[Any]]:
-    """The saves in the sources' directories, and those of the files at the root."""
+    """Return the saves in the sources' directories, and those of the files at the root."""
     below = [project.root / name for name in ("book", "lib", "recorded")]
     return [
         awatch(*(path for path in below if path.is_dir()), watch_filter=_is_source),
@@ -181,7 +243,7 @@ def _changes(project: Project) -> list[AsyncIterator[Any]]:
 
 
 def _is_source(_change: Change, name: str) -> bool:
-    """Whether a save can change the book: editors also leave copies with hidden names."""
+    """Return whether a save can change the book: editors also leave copies with hidden names."""
     path = Path(name)
     return bool(_SOURCE.search(path.name)) and not any(
         part.startswith(".") for part in (path.name, path.parent.name)
@@ -210,12 +272,21 @@ async def _build(project: Project, profile: str, jobs: int | None) -> str:
         status = await process.wait()
     finally:
         if process.returncode is None:
-            process.terminate()
-            await process.wait()
+            await _end(process)
     return _told(lines) if status else ""
 
 
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a build, in good order while nobody is in a hurry."""
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+    except (TimeoutError, asyncio.CancelledError):  # a second signal
+        process.kill()
+        await process.wait()
+
+
 def _told(lines: Sequence[bytes]) -> str:
-    """What a failed build says, short enough for a browser."""
+    """Return what a failed build says, short enough for a browser."""
     text = b"".join(lines).decode(errors="replace").strip()
     return text[:2000] or "the build failed; the terminal says more"

@@ -14,7 +14,7 @@ class CheckFailed(AssertionError):  # noqa: N818 - it reads as the sentence it i
 
 
 class DataSource(Protocol):
-    """Where data came from; ``localgd.datasets.Source`` is one."""
+    """The origin of data, as ``localgd.datasets.Source`` describes it."""
 
     @property
     def kind(self) -> str:
@@ -32,6 +32,7 @@ def check(
     kind: Kind = "numeric",
     cases: int = 1,
     source: DataSource | None = None,
+    key: str = "",
 ) -> None:
     """Show ``value`` and its bounds in the page, record it, and fail the build when it is outside.
 
@@ -39,7 +40,9 @@ def check(
     both, inclusive; a bool must be true. ``kind`` says what passing means for the claim (see
     :mod:`bookrun.ledger.verdicts`), ``cases`` how many cases stand behind the value. A value that
     rests on stand-in data (``source``) is shown and recorded as not checked: it can neither pass
-    nor fail. In a sweep a value outside its bounds is recorded, and the chapter goes on.
+    nor fail. A sentence shows the value by its ``key``, or by its name:
+    ``{value}`chapter:key` ``. In a sweep a value outside its bounds is recorded, and the chapter
+    goes on.
 
     Raises ``CheckFailed`` for a value outside its bounds and for NaN, ``ValueError`` for a check
     that could not fail.
@@ -73,6 +76,7 @@ def check(
         "kind": kind,
         "cases": cases,
         "outcome": outcome,
+        **({"key": key} if key else {}),
     }
     _display(claim, name, measured, _bounds(measured, low, high), outcome, record)
     if outcome == "failed" and SWEEP not in os.environ:
@@ -82,7 +86,7 @@ def check(
 
 
 def _measured(value: Any, name: str) -> float | bool:
-    """A Python bool, int or float, also from NumPy's and torch's scalars."""
+    """Return a Python bool, int or float, also for NumPy's and torch's scalars."""
     plain = value.item() if hasattr(value, "item") else value
     if not isinstance(plain, bool | int | float):
         raise TypeError(f"check {name!r}: {value!r} is neither a number nor a bool")

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 class Run(Protocol):
-    """What has a row a round; a ``localgd.Trace`` and a recorded run are two."""
+    """A run with a row a round: a ``localgd.Trace``, a recorded run."""
 
     @property
     def loss(self) -> Array:
@@ -27,7 +27,7 @@ class Run(Protocol):
 
 
 def columns(runs: Sequence[Any], quantity: str | Callable[[Any], Array]) -> Array:
-    """A column of several runs as (runs, rows), as many rows as the shortest of them has.
+    """Return a column of several runs as (runs, rows), as many rows as the shortest of them has.
 
     ``quantity``: an attribute such as ``"loss"``, or a function of a run.
     """

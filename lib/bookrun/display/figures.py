@@ -41,7 +41,7 @@ def figure(
     if stand_ins:
         names = ", ".join(dict.fromkeys(str(getattr(s, "name", "data")) for s in stand_ins))
         caption += f" **Drawn from stand-in data, not from the real {names}.**"
-    picture = _svg(fig, label)
+    picture = svg(fig, label)
     record = {"label": label, "caption": caption, "alt": " ".join(alt.split())}
     _close(fig)
 
@@ -67,8 +67,8 @@ def _only_one(label: str) -> None:
     _last_cell[:] = [shell.execution_count]
 
 
-def _svg(fig: "Figure", label: str) -> str:
-    """The picture, the same bytes for the same drawing: fixed ids, no date."""
+def svg(fig: "Figure", label: str) -> str:
+    """Return the picture, the same bytes for the same drawing: fixed ids, no date."""
     import matplotlib as mpl
 
     stream = io.StringIO()

@@ -24,7 +24,7 @@ def plain(text: str) -> str:
 
 
 def number(value: Any) -> str:
-    """A value as people read it: six digits, whole numbers whole, a true minus sign."""
+    """Return a value as people read it: six digits, whole numbers whole, a true minus sign."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float):

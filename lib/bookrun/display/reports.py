@@ -1,9 +1,11 @@
 """Numbers and traces that a chapter hands out, for the page and for a sweep's table."""
 
 import html
+import itertools
 import math
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +18,7 @@ TRACES = "BOOKRUN_TRACES"
 
 @runtime_checkable
 class Saved(Protocol):
-    """What can write itself into a file; ``localgd.Trace`` is one."""
+    """A thing that can write itself into a file, as a ``localgd.Trace`` can."""
 
     def save(self, path: Path) -> None:
         """Write to ``path``."""
@@ -53,9 +55,18 @@ def _keep(name: str, trace: Saved) -> None:
     directory = os.environ.get(TRACES)
     if not directory:
         return
-    file = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "trace"
-    trace.save(Path(directory) / f"{file}.npz")
-    _show(name, f"{len(trace)} rows", {TRACE: {"name": name, "file": f"{file}.npz"}})
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "trace"
+    taken = {path.name.casefold() for path in Path(directory).iterdir()}
+    file = next(file for file in _files(stem) if file.casefold() not in taken)
+    trace.save(Path(directory) / file)
+    _show(name, f"{len(trace)} rows", {TRACE: {"name": name, "file": file}})
+
+
+def _files(stem: str) -> Iterator[str]:
+    """Yield names of files for traces whose names have the same letters and digits."""
+    yield f"{stem}.npz"
+    for k in itertools.count(2):
+        yield f"{stem}-{k}.npz"
 
 
 def _show(name: str, shown: str, record: dict[str, Any]) -> None:

@@ -1,85 +1,96 @@
-"""Whether an executed notebook still says what its sources would say today, and if not, why."""
+"""Tell whether an executed notebook still says what its sources would say today, and why not."""
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bookrun.errors import BookError
+from bookrun.execution.data import at_hand
 from bookrun.files import digest
-from bookrun.outputs import RECORD, read_notebook
+from bookrun.outputs import RUN, read_notebook
 from bookrun.project import Project
-from bookrun.source.chapters import Chapter
+from bookrun.source.chapters import Chapter, CodeCell, load
 
+#: A file that code reads by name; one made in braces, f"../recorded/{name}.json", is any such.
+_READ = re.compile(r"""["']((?:assets|\.\./recorded|\.\./sweeps)/[\w./{}-]+)["']""")
 _SWEPT = re.compile(r"^chapter: *([\w-]+)", re.MULTILINE)  # in a grid file: the chapter it runs
+#: What a chapter's process runs besides the chapter.
+_EXECUTION = ("bookrun.execution.kernel", "bookrun.execution.notebook_worker")
 
 
 @dataclass(frozen=True)
-class Record:
-    """All that a run depends on."""
+class Inputs:
+    """All that the numbers of a run depend on."""
 
     chapter: str
     profile: str
-    text: str
-    lib: str
+    code: str  # digest of the code cells
+    files: dict[str, str]  # digest of each file that they read by name
+    modules: dict[str, str]  # digest of each module of lib/ that they import, directly or not
     lock: str
     python: str
     data: dict[str, str]
     parameters: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as it is written into the notebook."""
+        """Return the inputs as they are written into the notebook."""
         return asdict(self)
 
 
-def record_for(
+def inputs_of(
     project: Project, chapter: Chapter, profile: str, values: Mapping[str, Any]
-) -> Record:
-    """What a run of this chapter would depend on now; ``values`` depart from its defaults."""
+) -> Inputs:
+    """Return what a run of this chapter would depend on now; ``values`` replace its defaults."""
+    files = {path.relative_to(project.root).as_posix(): path for path in _read(project, chapter)}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    swept = {name for text in texts.values() for name in _SWEPT.findall(text)} - {chapter.name}
+    others = [load(project, name) for name in sorted(swept) if name in project.toc]
+    code = [cell.source for each in (chapter, *others) for cell in each.code]
+    scripts = [text for name, text in texts.items() if name.endswith(".py")]
+    library = project.library
+    modules = library.imported(*code, *scripts) | library.behind(_EXECUTION)
     defaults = {name: parameter.default for name, parameter in chapter.parameters.items()}
-    return Record(
+    return Inputs(
         chapter=chapter.name,
         profile=profile,
-        text=digest(chapter.text + _inlined(project, chapter)),
-        lib=project.lib_digest,
+        code=_digest_code(chapter.code),
+        files={name: digest(text) for name, text in texts.items()}
+        | {f"book/{each.name}.md": _digest_code(each.code) for each in others},
+        modules=library.fingerprints(modules),
         lock=project.lock_digest,
         python=project.python,
-        data={name: _data_fingerprint(name, chapter.name) for name in chapter.data},
+        data=at_hand(chapter.data, f"chapter {chapter.name}"),
         parameters={**defaults, **values},
     )
 
 
-def _inlined(project: Project, chapter: Chapter) -> str:
-    """What the chapter reads by name: a script in book/assets, a record, a grid and its chapter."""
-    names = set(re.findall(r'"((?:assets|\.\./recorded|\.\./sweeps)/[\w./-]+)"', chapter.text))
-    texts = [_text_of(project.book / name) for name in sorted(names)]
-    swept = {name for text in texts for name in _SWEPT.findall(text)}
-    return "".join([*texts, *(_text_of(project.book / f"{name}.md") for name in sorted(swept))])
+def _digest_code(cells: Iterable[CodeCell]) -> str:
+    """Return a digest of the cells, and of the tags by which they run rather than look."""
+    parts: list[str] = []
+    for cell in cells:
+        parts += [cell.source, *(t for t in cell.tags if not t.startswith(("hide-", "remove-")))]
+    return digest(*parts)
 
 
-def _text_of(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _read(project: Project, chapter: Chapter) -> Iterator[Path]:
+    """Yield the files that the chapter reads by name: scripts, recorded runs, grids."""
+    names = {name for cell in chapter.code for name in _READ.findall(cell.source)}
+    for name in sorted(names):
+        pattern = re.sub(r"\{[^}]*\}", "*", name.removeprefix("../"))
+        home = project.root if name.startswith("../") else project.book
+        yield from sorted(path for path in home.glob(pattern) if path.is_file())
 
 
-def _data_fingerprint(name: str, chapter: str) -> str:
-    from localgd import datasets  # imported only where a chapter has data
-
-    try:
-        return datasets.fingerprint(name)
-    except ValueError as error:
-        raise BookError(f"chapter {chapter}: its header's data: {error}") from None
-
-
-def reasons(project: Project, now: Record) -> list[str]:
-    """Why the chapter has to be executed; empty when its result is fresh."""
+def reasons(project: Project, now: Inputs) -> list[str]:
+    """Return why the chapter has to be executed; nothing when its result is fresh."""
     path = project.executed(now.profile, now.chapter)
     notebook = read_notebook(path)
     if notebook is None:
         why = ["never executed"]
     else:
-        why = differences(notebook.get("metadata", {}).get(RECORD) or {}, now.to_dict())
+        why = differences(notebook.get("metadata", {}).get(RUN) or {}, now.to_dict())
     failed = project.failed(now.chapter)
     if why and failed.is_file():
         why.append(f"last run failed: see {project.shown(failed)}")
@@ -87,33 +98,47 @@ def reasons(project: Project, now: Record) -> list[str]:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What changed between two records, component by component, in words."""
-    if set(then) - {"seconds", "executed"} != set(now):
-        return ["its record is incomplete"]
+    """Return what changed between two runs' inputs, component by component, in words."""
+    if not set(now) <= set(then):
+        return ["what it depended on is not known"]
     why = []
-    if then["text"] != now["text"]:
-        why.append("its text changed")
-    if then["lib"] != now["lib"]:
-        why.append("lib/ changed")
+    if then["code"] != now["code"]:
+        why.append("its code changed")
+    for kind, changed in (("", "files"), ("", "modules"), ("data: ", "data")):
+        names = _changed(then[changed], now[changed])
+        if why:  # other code imports and reads other things
+            names = [name for name in names if name in then[changed] and name in now[changed]]
+        if names:
+            why.append(f"{kind}{_listed(names)} changed")
     if then["lock"] != now["lock"]:
         why.append("requirements.lock changed")
     if then["python"] != now["python"]:
         why.append(f"Python changed: {then['python']} → {now['python']}")
-    names = sorted({*then["data"], *now["data"]})
-    changed = [name for name in names if then["data"].get(name) != now["data"].get(name)]
-    if changed:
-        why.append(f"data: {', '.join(changed)} changed")
     old, new = then["parameters"], now["parameters"]
     shown = [
         f"{name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
-        for name in sorted({*old, *new})
-        if (name in old) != (name in new) or old[name] != new[name]
+        for name in _changed(old, new)
     ]
     if shown:
         why.append(f"parameters changed: {', '.join(shown)}")
     if then["chapter"] != now["chapter"] or then["profile"] != now["profile"]:
         why.append(f"it is the result of {then['chapter']}, profile {then['profile']}")
     return why
+
+
+def _changed(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names that are in one of the two only, or stand for something else."""
+    return [
+        name
+        for name in sorted({*then, *now})
+        if (name in then) != (name in now) or then[name] != now[name]
+    ]
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    """Return the names in a row, many of them cut short."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def forget_strays(project: Project) -> None:

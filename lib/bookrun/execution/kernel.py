@@ -8,7 +8,7 @@ from bookrun.outputs import PIPELINE
 
 
 def kernel_environment(threads: int) -> dict[str, str]:
-    """What a chapter's kernel finds in its environment besides the user's own."""
+    """Return the variables that a chapter's kernel finds besides the user's own."""
     return {
         PIPELINE: "1",
         **thread_environment(threads),
@@ -33,8 +33,13 @@ def thread_environment(count: int) -> dict[str, str]:
 
 
 def settle_environment() -> None:
-    """Make a relative ``LOCALGD_DATA`` absolute: chapters run in another directory."""
+    """Make a relative ``LOCALGD_DATA`` absolute, and let every terminal show every text.
+
+    Chapters run in another directory.
+    """
     data = os.environ.get("LOCALGD_DATA")
     if data:
         os.environ["LOCALGD_DATA"] = str(Path(data).expanduser().resolve())
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may not know the minus sign: then it is shown by its number.
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]

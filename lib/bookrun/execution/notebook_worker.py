@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bookrun.files import write_atomic
-from bookrun.outputs import FIGURE, RECORD, outputs
+from bookrun.execution.prose import injected
+from bookrun.files import digest, write_atomic
+from bookrun.outputs import FIGURE, RUN, outputs
 
 #: Run in the kernel before the chapter: a warning that its code or the library causes is an error.
 STARTUP = """\
@@ -37,12 +38,12 @@ PROFILE = "c = get_config()\nc.HistoryManager.enabled = False\n"
 
 @dataclass(frozen=True)
 class Order:
-    """What the parent asks for."""
+    """A chapter to execute, as the parent asks for it."""
 
     chapter: str
     text: str
     parameters: dict[str, Any]
-    record: dict[str, Any]
+    inputs: dict[str, Any]
     cwd: str
     output: str
     failed: str
@@ -55,12 +56,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Account:
-    """How it went: an empty ``error`` means that the result is in place."""
+    """The outcome of an order: an empty ``error`` means that the result is in place."""
 
     cell: int = 0
     first_line: str = ""
     error: str = ""
     died: bool = False  # the kernel was killed, which says nothing about the chapter
+
+
+def account_in(path: Path) -> Account | None:
+    """Read the account that a worker has left; ``None`` where it left none."""
+    try:
+        return Account(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
 
 
 def main() -> int:
@@ -112,8 +121,9 @@ def execute(order: Order, scratch: Path) -> Account:
     for cell in finished.cells:
         _keep_stderr_out(cell)
     finished.metadata.papermill = {"parameters": order.parameters}
-    finished.metadata[RECORD] = {
-        **order.record,
+    finished.metadata[RUN] = {
+        **order.inputs,
+        "text": digest(order.text),
         "seconds": round(seconds, 3),
         "executed": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -134,19 +144,18 @@ def _prepare_ipython(scratch: Path) -> None:
 
 
 def _openable(partial: Path, order: Order) -> str:
-    """The partial notebook without the whole input in its metadata."""
+    """Return the partial notebook without the whole input in its metadata."""
     content = json.loads(partial.read_text(encoding="utf-8"))
     content["metadata"]["papermill"] = {"parameters": order.parameters}
     return json.dumps(content, indent=1)
 
 
 def _code_cells(notebook: dict[str, Any]) -> list[str]:
-    """The chapter's own code cells: papermill's injected one does not count."""
+    """Return the chapter's own code cells: papermill's injected one does not count."""
     return [
         "".join(cell["source"])
         for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-        and "injected-parameters" not in cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and not injected(cell)
     ]
 
 
@@ -169,7 +178,7 @@ def _first_line(source: str) -> str:
 
 
 def _twice_drawn(notebook: Any) -> Account | None:
-    """An account of a cell that shows two figures, which no page could number."""
+    """Return an account of a cell that shows two figures, which no page could number."""
     seen: set[int] = set()
     for index, record in outputs(notebook, FIGURE):
         if index in seen:

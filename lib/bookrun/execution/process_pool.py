@@ -1,4 +1,4 @@
-"""Several child processes at a time, with a bar on a terminal and plain lines in a log."""
+"""Run several child processes at a time, none of which outlives this one."""
 
 import contextlib
 import os
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from bookrun.execution.progress import progress
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 3.0
@@ -28,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended."""
+    """A job that has ended: its status and how long it took."""
 
     job: Job
     status: int
@@ -54,7 +56,7 @@ def run_jobs(
     waiting = list(jobs)
     running: list[_Running] = []
     ended: list[Ended] = []
-    with _progress(len(jobs)) as say:
+    with progress(len(jobs), "step", sys.stdout) as say:
         try:
             while waiting or running:
                 while waiting and len(running) < limit:
@@ -65,32 +67,39 @@ def run_jobs(
                     _close(item)
                     seconds = time.monotonic() - item.since
                     ended.append(Ended(item.job, item.process.returncode, seconds))
-                    say(
-                        describe(ended[-1]),
-                        [r.job.name for r in running] + [j.name for j in waiting],
-                    )
+                    left = [r.job.name for r in running] + [j.name for j in waiting]
+                    say(describe(ended[-1]), ", ".join(left))
         finally:
             _stop(running)
     return ended
 
 
-def leashed(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command line of a module that ends with its parent."""
-    return [sys.executable, "-m", "bookrun.execution.parent_watch", module, *arguments]
+def start(
+    module: str,
+    arguments: Sequence[str],
+    output: IO[bytes],
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+) -> "subprocess.Popen[bytes]":
+    """Start a module that ends with this process, or once its standard input is closed.
+
+    It writes to ``output``, and leads a process group of its own.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "bookrun.execution.parent_watch", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
 
 
 def _start(job: Job, cwd: Path) -> _Running:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     stream = job.log.open("wb")
-    process = subprocess.Popen(
-        leashed(job.module, job.arguments),
-        stdin=subprocess.PIPE,
-        stdout=stream,
-        stderr=subprocess.STDOUT,
-        cwd=cwd,
-        env={**os.environ, **job.environment},
-        start_new_session=True,
-    )
+    process = start(job.module, job.arguments, stream, job.environment, cwd)
     return _Running(job, process, stream, time.monotonic())
 
 
@@ -112,21 +121,3 @@ def _stop(running: Sequence[_Running]) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(item.process.pid, signal.SIGKILL)
             item.process.wait()
-
-
-@contextlib.contextmanager
-def _progress(total: int):  # type: ignore[no-untyped-def]
-    """Yield what reports one ended job: on a terminal beside a bar, else as a line."""
-    if not sys.stderr.isatty() or total == 0:
-        yield lambda line, left: print(line, flush=True)
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="step", leave=False) as bar:
-
-        def say(line: str, left: list[str]) -> None:
-            bar.write(line)
-            bar.set_postfix_str(", ".join(left), refresh=False)
-            bar.update()
-
-        yield say

@@ -1,78 +1,82 @@
 """Find the chapters that are stale, and execute them beside the claim tests."""
 
-import json
-from dataclasses import dataclass
+import math
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bookrun.errors import BookError
-from bookrun.execution.freshness import Record, reasons, record_for
+from bookrun.execution.data import bring
+from bookrun.execution.freshness import Inputs, inputs_of, reasons
 from bookrun.execution.kernel import kernel_environment, thread_environment
-from bookrun.execution.notebook_worker import Account, Order
+from bookrun.execution.notebook_worker import Order, account_in
 from bookrun.execution.process_pool import Ended, Job, run_jobs
+from bookrun.execution.prose import renew_text
+from bookrun.ledger import test_results
 from bookrun.ledger.evidence import from_tests
-from bookrun.outputs import RECORD, read_notebook
+from bookrun.outputs import RUN, read_notebook
 from bookrun.project import Project, cores
 from bookrun.source.chapters import Chapter
 
 _TESTS = "claim tests"
+#: Of the cases that a random test names, the share that a book takes; ``make test`` takes all.
+_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Step:
-    """A chapter that has to be executed: the order for its worker, and why."""
+    """A chapter that has to be executed."""
 
     chapter: Chapter
-    record: Record
+    inputs: Inputs
     values: dict[str, Any]
     output: Path
-    why: tuple[str, ...] = ()
+    seconds: float | None = None  # that its last run took
 
 
 def stale_steps(project: Project, chapters: list[Chapter], profile: str) -> list[Step]:
-    """The chapters to execute, those that took longest last time first."""
-    found: list[tuple[float, Step]] = []
+    """Return the chapters to execute, those that took longest last time first.
+
+    A chapter of which only the prose has changed is given its new text, and not executed.
+    """
+    found: list[Step] = []
     for chapter in chapters:
         values = chapter.profile(profile)
         if not chapter.code:
             continue
-        record = record_for(project, chapter, profile, values)
-        why = reasons(project, record)
-        if why:
-            record = _with_data_at_hand(project, chapter, profile, values, record)
-            output = project.executed(profile, chapter.name)
+        output = project.executed(profile, chapter.name)
+        inputs = inputs_of(project, chapter, profile, values)
+        if reasons(project, inputs):
             last = read_notebook(output) or {"metadata": {}}
-            seconds = float(last["metadata"].get(RECORD, {}).get("seconds", float("inf")))
-            found.append((seconds, Step(chapter, record, values, output, tuple(why))))
-    return [step for _, step in sorted(found, key=lambda pair: -pair[0])]
+            seconds = last["metadata"].get(RUN, {}).get("seconds")
+            # the data come before the run, so that its inputs say what it reads
+            inputs = replace(inputs, data=bring(chapter.data, f"chapter {chapter.name}"))
+            found.append(Step(chapter, inputs, values, output, seconds))
+        else:
+            renew_text(chapter, output)
+    return sorted(found, key=lambda step: -(step.seconds or math.inf))
 
 
-def _with_data_at_hand(
-    project: Project, chapter: Chapter, profile: str, values: dict[str, Any], record: Record
-) -> Record:
-    """Fetch a stale chapter's data before it starts, so that its record says what it reads."""
-    if not chapter.data:
-        return record
-    from localgd import datasets
+def run_steps(
+    project: Project, steps: Sequence[Step], jobs: int | None, tests: Collection[str] = ()
+) -> None:
+    """Execute the chapters, and the claim tests of these modules, side by side.
 
-    for name in chapter.data:
-        datasets.prefetch(name)
-    return record_for(project, chapter, profile, values)
-
-
-def run_steps(project: Project, steps: list[Step], jobs: int | None, *, with_tests: bool) -> None:
-    """Execute the chapters and the claim tests side by side.
-
+    On a terminal it is said before what will be executed, and how long it will take.
     Raises ``BookError`` when one failed, after all others have finished.
     """
-    total = len(steps) + with_tests
+    total = len(steps) + bool(tests)
     if not total:
         return
     limit = max(1, min(jobs or cores(), total))
+    if sys.stderr.isatty():
+        print(announcement(project, steps, tests, limit), file=sys.stderr)
     threads = max(1, cores() // limit)
     work = [_chapter_job(project, step, threads) for step in steps]
-    if with_tests:
-        work.insert(0, _tests_job(project, threads))  # the longest step starts first
+    if tests:
+        work.insert(0, _tests_job(project, tests, threads))  # the longest step starts first
     failures: list[str] = []
 
     def describe(ended: Ended) -> str:
@@ -87,6 +91,25 @@ def run_steps(project: Project, steps: list[Step], jobs: int | None, *, with_tes
         raise BookError("\n".join([count, *failures]))
 
 
+def announcement(
+    project: Project, steps: Sequence[Step], tests: Collection[str], limit: int
+) -> str:
+    """Return what will be executed, ``limit`` steps at once, and how long that took last time."""
+    times = {step.chapter.name: step.seconds for step in steps}
+    if tests:
+        times[f"claim tests of {len(tests)} modules"] = test_results.seconds(project, tests)
+    known = [seconds for seconds in times.values() if seconds is not None]
+    listed = ", ".join(
+        name if seconds is None else f"{name} ({seconds:.0f} s)" for name, seconds in times.items()
+    )
+    if not known:
+        return f"To execute: {listed}; how long it takes is not known before the first time"
+    about = max(max(known), sum(known) / limit)
+    length = f"{about:.0f} s" if about < 90 else f"{about / 60:.0f} min"
+    more = "" if len(known) == len(times) else ", and what never ran before"
+    return f"To execute: {listed}; about {length} by the last times{more}"
+
+
 def _good(job: Job) -> tuple[int, ...]:
     return (0, 5) if job.name == _TESTS else (0,)  # pytest ends with 5 when there are no tests
 
@@ -98,7 +121,7 @@ def _chapter_job(project: Project, step: Step, threads: int) -> Job:
         chapter=name,
         text=step.chapter.text,
         parameters=step.values,
-        record=step.record.to_dict(),
+        inputs=step.inputs.to_dict(),
         cwd=str(project.book),
         output=str(step.output),
         failed=str(project.failed(name)),
@@ -114,10 +137,11 @@ def _chapter_job(project: Project, step: Step, threads: int) -> Job:
     )
 
 
-def _tests_job(project: Project, threads: int) -> Job:
+def _tests_job(project: Project, modules: Collection[str], threads: int) -> Job:
     # one word each: pytest takes a word it does not know yet for a path to start from
     arguments = ["-p", "bookrun.ledger.pytest_plugin", "-m", "claim", "-q"]
-    arguments.append(f"--claim-evidence={project.test_evidence}")
+    arguments += [f"--claim-evidence={project.test_evidence}", f"--claim-cases={_SHARE}"]
+    arguments += sorted(modules)
     return Job(_TESTS, "pytest", arguments, project.log("tests"), thread_environment(threads))
 
 
@@ -131,7 +155,7 @@ def _outcome(project: Project, ended: Ended) -> str:
             {e.where for e in from_tests(project.test_evidence) if e.outcome == "failed"}
         )
         return f"{name}: failed after {seconds}: {', '.join(failed) or 'see the log'} ({log})"
-    account = _account(project.build / "tmp" / f"{name}.account.json")
+    account = account_in(project.build / "tmp" / f"{name}.account.json")
     if account is None:
         return f"{name}: ended with status {ended.status} after {seconds}; see {log}"
     where = f"code cell {account.cell}, `{account.first_line}`"
@@ -139,10 +163,3 @@ def _outcome(project: Project, ended: Ended) -> str:
     return (
         f"{name}: failed after {seconds} in {where}: {account.error}\n  partial notebook: {partial}"
     )
-
-
-def _account(path: Path) -> Account | None:
-    try:
-        return Account(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None

@@ -76,7 +76,7 @@ class Case:
 
     @property
     def rule(self) -> Rule:
-        """How many local steps a node takes."""
+        """Return how many local steps a node takes."""
         if self.local_steps is not None:
             return FixedSteps(self.local_steps)
         assert self.grad_tol is not None
@@ -85,12 +85,12 @@ class Case:
 
 
 def training_data(case: Case, source: Choice = "auto") -> Dataset:
-    """The case's training images, in file order."""
+    """Return the case's training images, in file order."""
     return _DATA[case.network]("train", first=case.samples, source=source)
 
 
 def network_problem(case: Case, source: Choice = "auto") -> NetworkProblem:
-    """What the case's nodes minimise, with the start in it."""
+    """Return what the case's nodes minimise, with the start in it."""
     data = training_data(case, source)
     inputs, targets = data.split(case.nodes, case.seed or None)
     loss = nn.CrossEntropyLoss(reduction="none")

@@ -21,7 +21,7 @@ DRAWN_FROM: Mapping[str, tuple[str, ...]] = {"fig7": ("fig4a", "fig6")}
 
 
 @dataclass(frozen=True)
-class Plan:
+class Series:
     """Every T at every number of nodes for every seed, then the threshold rule in the same way.
 
     The seeds are those from ``first_seed`` to ``seeds`` − 1.
@@ -37,7 +37,7 @@ class Plan:
     variants: tuple[Mapping[str, Any], ...] = ({},)  # settings that depart from `base`
 
     def cases(self) -> list[Case]:
-        """The cases, in the order in which they are run: the cheap ones first."""
+        """Return the cases, in the order in which they are run: the cheap ones first."""
         rules: list[dict[str, Any]] = [{"local_steps": T} for T in self.steps]
         if self.grad_tol is not None:
             limits = {"grad_tol": self.grad_tol, "max_steps": self.max_steps}
@@ -62,47 +62,51 @@ _RESNET_STEP_SIZES = ({"step_size": 0.05}, {"step_size": 0.2})  # half and twice
 _LENET_TOL = {"grad_tol": 1e-4, "max_steps": 5000}
 
 
-def _of_lenet(nodes: tuple[int, ...]) -> tuple[Plan, ...]:
+def _of_lenet(nodes: tuple[int, ...]) -> tuple[Series, ...]:
     """T = 1 and 10 for long enough to leave the plateau, T = 100 and the threshold, and 50 steps.
 
     The last is what a replay compares of a round that is longer.
     """
-    few = Plan(replace(_LENET, rounds=200), nodes, (1, 10), seeds=3)
-    many = Plan(_LENET, nodes, (100,), seeds=3, **_LENET_TOL)  # type: ignore[arg-type]
-    return few, many, Plan(replace(_LENET, rounds=1), nodes, (50,), seeds=3)
+    few = Series(replace(_LENET, rounds=200), nodes, (1, 10), seeds=3)
+    many = Series(_LENET, nodes, (100,), seeds=3, **_LENET_TOL)  # type: ignore[arg-type]
+    return few, many, Series(replace(_LENET, rounds=1), nodes, (50,), seeds=3)
 
 
-def _of_resnet(base: Case, rounds: int, tolerances: tuple[float, ...]) -> tuple[Plan, ...]:
-    """One seed in full and two more for ten rounds, then the threshold rules."""
+def _of_resnet(base: Case, few: int, many: int, small: float) -> tuple[Series, ...]:
+    """Return one seed in full, two more for ten rounds; ``small``: a threshold besides the paper's.
+
+    ``few`` are the rounds of T = 100, ``many`` those of what costs less.
+    """
+    short = replace(base, rounds=10)
     return (
-        Plan(replace(base, rounds=rounds), (10,), _STEPS, seeds=1),
-        Plan(replace(base, rounds=10), (10,), _STEPS, seeds=3, first_seed=1),
-        *(
-            Plan(replace(base, rounds=rounds), (10,), (), seeds=1, grad_tol=tol, max_steps=5000)
-            for tol in tolerances
-        ),
+        Series(replace(base, rounds=many), (10,), (1, 10), seeds=1, grad_tol=1e-2, max_steps=5000),
+        Series(replace(base, rounds=few), (10,), (100,), seeds=1),
+        Series(short, (10,), _STEPS, seeds=3, first_seed=1),
+        Series(short, (10,), (), seeds=1, grad_tol=small, max_steps=5000),
     )
 
 
 _STEPS = (1, 10, 100)
-_CHOICES = Plan(replace(_LENET, rounds=20), (2, 5, 10), _STEPS, seeds=1, variants=_LENET_CHOICES)
-_EQUAL_WORK = tuple(Plan(replace(_LENET, rounds=3000 // T), (10,), (T,), seeds=1) for T in (1, 10))
+_CHOICES = Series(replace(_LENET, rounds=20), (2, 5, 10), _STEPS, seeds=1, variants=_LENET_CHOICES)
+_EQUAL_WORK = tuple(
+    Series(replace(_LENET, rounds=3000 // T), (10,), (T,), seeds=1) for T in (1, 10)
+)
 
 
-def _resnet_choices(base: Case) -> tuple[Plan, ...]:
-    return (Plan(replace(base, rounds=10), (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
+def _resnet_choices(base: Case) -> tuple[Series, ...]:
+    return (Series(replace(base, rounds=10), (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
 
 
-_PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
+_SERIES: Mapping[str, Mapping[str, tuple[Series, ...]]] = {
     "fig4a": dict.fromkeys(SCALES, _of_lenet((10,))),
     "fig4b": {
-        "cpu": _of_resnet(_NARROW, 30, (1e-2, 1e-4)),
-        "paper": _of_resnet(_RESNET, 60, (1e-2, 1e-5)),
+        "cpu": _of_resnet(_NARROW, 30, 30, 1e-4),
+        "paper": _of_resnet(_RESNET, 45, 60, 1e-4),
     },
     "fig6": dict.fromkeys(SCALES, _of_lenet((2, 5))),
     "fig8": {
-        "cpu": (Plan(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
-        "paper": (Plan(replace(_ALL_MNIST, rounds=40), (5, 10), _STEPS, seeds=1),),
+        "cpu": (Series(_SOME_MNIST, (5, 10), _STEPS, seeds=3),),
+        "paper": (Series(replace(_ALL_MNIST, rounds=12), (5, 10), _STEPS, seeds=1),),
     },
     "fig4b-choices": {"cpu": _resnet_choices(_NARROW), "paper": _resnet_choices(_RESNET)},
     "fig4a-choices": dict.fromkeys(SCALES, (_CHOICES,)),
@@ -111,12 +115,12 @@ _PLANS: Mapping[str, Mapping[str, tuple[Plan, ...]]] = {
 
 
 def names() -> list[str]:
-    """The figures that can be recorded."""
-    return list(_PLANS)
+    """Return the figures that can be recorded."""
+    return list(_SERIES)
 
 
 def cases(figure: str, scale: str) -> list[Case]:
-    """The cases of a figure, cheap ones first.
+    """Return the cases of a figure, cheap ones first.
 
     Raises ``BookError`` for a figure or scale that there is not, and for a figure that is drawn
     from the records of others, naming those.
@@ -125,15 +129,15 @@ def cases(figure: str, scale: str) -> list[Case]:
         raise BookError(
             f"{figure} is drawn from the records of {' and '.join(DRAWN_FROM[figure])}: make those"
         )
-    if figure not in _PLANS:
-        raise BookError(f"FIGURE={figure} is none of {', '.join(_PLANS)}")
+    if figure not in _SERIES:
+        raise BookError(f"FIGURE={figure} is none of {', '.join(_SERIES)}")
     if scale not in SCALES:
         raise BookError(f"SCALE={scale} is none of {', '.join(SCALES)}")
-    return [case for plan in _PLANS[figure][scale] for case in plan.cases()]
+    return [case for each in _SERIES[figure][scale] for case in each.cases()]
 
 
 def beginning(case: Case, steps: int) -> Case:
-    """The case cut to its first rounds, as many as cost ``steps`` local steps, but one at least.
+    """Return the case cut to its first rounds, one at least, that cost ``steps`` local steps.
 
     A round of the threshold rule counts as one of a hundred steps.
     """

@@ -1,4 +1,4 @@
-"""What a measurement or a recorded run was made on: the processor and the commit."""
+"""Name what a measurement or a recorded run was made on: the processor and the commit."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name, as the system gives it."""
+    """Return the processor's name, as the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -16,7 +16,7 @@ def processor() -> str:
 
 
 def commit(root: Path | None = None) -> str:
-    """The commit checked out at ``root`` or here, ``-dirty`` after it where files differ."""
+    """Return the commit checked out at ``root`` or here, ``-dirty`` after it where files differ."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

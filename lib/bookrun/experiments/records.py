@@ -67,12 +67,12 @@ class Recorded:
     measures: Mapping[str, NDArray[np.float64]]  # (rows,) each: test loss and test accuracy
 
     def __len__(self) -> int:
-        """The number of rows, one more than the rounds done."""
+        """Return the number of rows, one more than the rounds done."""
         return len(self.loss)
 
 
 def of_trace(case: Case, trace: Trace, made: Made, parameters: int, buffers: int) -> Recorded:
-    """The record of a finished run."""
+    """Return the record of a finished run."""
     return Recorded(
         case=case,
         made=made,
@@ -90,7 +90,7 @@ def of_trace(case: Case, trace: Trace, made: Made, parameters: int, buffers: int
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What is recorded of one figure."""
+    """The recorded runs of one figure."""
 
     figure: str
     scale: str
@@ -100,7 +100,7 @@ class Record:
     replays: Replays | None = None  # what is kept beside that file
 
     def select(self, **settings: Any) -> list[Recorded]:
-        """The runs whose case has these settings: ``select(nodes=10, local_steps=100)``.
+        """Return the runs whose case has these settings: ``select(nodes=10, local_steps=100)``.
 
         Raises ``RecordError`` where there is none.
         """
@@ -115,7 +115,7 @@ class Record:
         return found
 
     def one(self, **settings: Any) -> Recorded:
-        """The only run with these settings.  Raises ``RecordError`` for none and for several."""
+        """Return the only run with these settings; raise ``RecordError`` for none or several."""
         found = self.select(**settings)
         if len(found) > 1:
             names = ", ".join(each.case.name for each in found)
@@ -171,7 +171,7 @@ def _statements(path: Path) -> list[str]:
 
 
 def _explains(statement: ast.stmt) -> bool:
-    """Whether a statement computes nothing: an import, a docstring."""
+    """Return whether a statement computes nothing: an import, a docstring."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return True
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

@@ -1,4 +1,4 @@
-"""What replays of a record found: a small JSON file beside it, read by the record's captions."""
+"""Keep what replays of a record found: a small JSON file beside it, for captions to read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ RESIDUAL_TOLERANCE = 1e-2
 
 @dataclass(frozen=True)
 class Replay:
-    """What the beginning of one recorded run gave when it was run again."""
+    """The outcome of running the beginning of one recorded run again."""
 
     name: str
     steps: int  # local steps of a node that were compared; 0 says that nothing was
@@ -24,7 +24,7 @@ class Replay:
 
     @property
     def agrees(self) -> bool:
-        """Whether at least one step was compared, and all that was is within the tolerances."""
+        """Return whether a step was compared, and all that were are within the tolerances."""
         return (
             self.steps > 0
             and self.loss_error <= LOSS_TOLERANCE

@@ -4,19 +4,27 @@ import graphlib
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bookrun.errors import BookError
 from bookrun.project import Project
 from bookrun.source import yaml
 
-ERRATUM = ("printed", "counterexample", "corrected", "survives", "headline")
+#: ``assumption`` names what has to be assumed besides, where that is all that is corrected.
+ERRATUM = ("printed", "counterexample", "assumption", "corrected", "survives", "headline")
+
+#: A statement or a figure of the paper, one of its assumptions, or a statement of this book.
+KINDS = ("statement", "figure", "assumption", "ours")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One statement of the paper, or one figure."""
+    """One statement of the paper or of this book, one assumption, or one figure.
+
+    ``steps`` names steps of the proof in the text and, for each, the tests and checks by which a
+    machine checked it.
+    """
 
     id: str
     place: str
@@ -27,10 +35,11 @@ class Row:
     kind: str = "statement"
     erratum: Mapping[str, str] = field(default_factory=dict)
     uses: tuple[str, ...] = ()
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
-        """What a reader types to see the evidence made again; empty where there is none."""
+        """Return what a reader types to see the evidence made again; empty where there is none."""
         if self.tests:
             return f"make test CLAIM={self.id}"
         return f"make chapter CHAPTER={self.checks[0]}" if self.checks else ""
@@ -73,8 +82,7 @@ def _refuse_circles(rows: Sequence[Row], where: str) -> None:
 def _row(entry: Any, where: str) -> Row:
     if not isinstance(entry, dict) or not entry.get("id"):
         raise BookError(f"{where}: a row is a mapping with an id, not {entry!r}")
-    known = {"id", "place", "statement", "label", "tests", "checks", "kind", "erratum", "uses"}
-    strange = sorted(set(entry) - known)
+    strange = sorted(set(entry) - {item.name for item in fields(Row)})
     if strange:
         hint = "; a verdict is computed, never typed" if "verdict" in strange else ""
         raise BookError(f"{where}, row {entry['id']}: unknown field {', '.join(strange)}{hint}")
@@ -82,11 +90,17 @@ def _row(entry: Any, where: str) -> Row:
         if not entry.get(name):
             raise BookError(f"{where}, row {entry['id']}: its {name} is missing")
     kind = entry.get("kind", "statement")
-    if kind not in ("statement", "figure"):
-        raise BookError(f"{where}, row {entry['id']}: kind {kind!r} is not statement or figure")
+    if kind not in KINDS:
+        raise BookError(f"{where}, row {entry['id']}: kind {kind!r} is not {', '.join(KINDS)}")
     erratum = entry.get("erratum") or {}
     if set(erratum) - set(ERRATUM):
         raise BookError(f"{where}, row {entry['id']}: an erratum holds {', '.join(ERRATUM)}")
+    steps = entry.get("steps") or {}
+    if not isinstance(steps, dict) or not all(isinstance(v, list) and v for v in steps.values()):
+        raise BookError(
+            f"{where}, row {entry['id']}: steps gives for each step the tests and checks that "
+            f"a machine checked it by"
+        )
     return Row(
         id=str(entry["id"]),
         place=str(entry["place"]),
@@ -97,4 +111,5 @@ def _row(entry: Any, where: str) -> Row:
         kind=kind,
         erratum={key: " ".join(str(text).split()) for key, text in erratum.items()},
         uses=tuple(entry.get("uses") or ()),
+        steps={str(name): tuple(map(str, by)) for name, by in steps.items()},
     )

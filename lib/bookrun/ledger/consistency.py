@@ -1,22 +1,37 @@
-"""Whether the ledger's rows, the tests and the chapters' checks fit each other."""
+"""Compare the ledger's rows, the tests and the chapters' checks with each other."""
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
+from bookrun.ledger.basis import speaks
 from bookrun.ledger.claims import Row
 from bookrun.ledger.evidence import Evidence
 from bookrun.outputs import Kind
 
 
-def mismatches(rows: Sequence[Row], evidence: Sequence[Evidence], where: str) -> list[str]:
-    """Where rows, tests and checks do not fit each other, one sentence each."""
+def mismatches(
+    rows: Sequence[Row],
+    evidence: Sequence[Evidence],
+    where: str,
+    steps: Mapping[str, Sequence[str]] | None = None,
+) -> list[str]:
+    """Return where rows, tests, checks and proofs do not fit each other, one sentence each.
+
+    ``steps`` are those that the proofs in the text name, by claim; without it the proofs are not
+    looked at.
+    """
     found = list(_nobodys(rows, evidence, where))
     for row in rows:
         mine = [item for item in evidence if item.claim == row.id]
-        for problems in (_absent, _undeclared, _uncontrolled, _misfitting):
+        for problems in (_absent, _undeclared, _uncontrolled, _misfitting, _unfounded_steps):
             found += problems(row, mine)
+        if steps is not None:
+            found += _unnamed_steps(row, steps.get(row.id, ()))
+    if steps is not None:
+        for claim in sorted(set(steps) - {row.id for row in rows}):
+            found.append(f"a proof names steps of {claim}, which is no row of {where}")
     return found
 
 
@@ -37,7 +52,7 @@ def _nobodys(rows: Sequence[Row], evidence: Sequence[Evidence], where: str) -> I
 
 
 def _absent(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
-    """What the row names and nobody collected."""
+    """Yield what the row names and nobody collected."""
     for pattern in row.tests:
         if not any(item.is_test and _matches(item.where, pattern) for item in mine):
             yield (
@@ -50,7 +65,7 @@ def _absent(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
 
 
 def _undeclared(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
-    """What was collected and the row does not name."""
+    """Yield what was collected and the row does not name."""
     named = {f"chapter {chapter}" for chapter in row.checks}
     for place in dict.fromkeys(item.where for item in mine if not item.is_test):
         if place not in named:
@@ -85,6 +100,9 @@ def _misfitting(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
     figure = row.kind == "figure"
     alien = "corrected" if figure else "difference"
     kinds = {item.kind for item in mine}
+    if row.kind == "ours" and (row.erratum or kinds & {"counterexample", "corrected"}):
+        yield f"row {row.id} is ours: there is nothing printed to refute or to correct"
+        return
     if alien in kinds:
         items = [item for item in mine if item.kind == alien]
         yield f"{_named(items)} cannot be of kind {alien!r}: row {row.id} is a {row.kind}"
@@ -102,8 +120,23 @@ def _misfitting(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
         yield f"row {row.id} gives a corrected form, but no test or check shows that it holds"
 
 
+def _unfounded_steps(row: Row, mine: Sequence[Evidence]) -> Iterator[str]:
+    """Steps said to be checked by what was not collected."""
+    for step, names in row.steps.items():
+        for name in names:
+            if not any(speaks(item, name) for item in mine):
+                yield f"row {row.id}: step {step!r} is checked by {name!r}, which is not there"
+
+
+def _unnamed_steps(row: Row, named: Sequence[str]) -> Iterator[str]:
+    """Steps that a machine is said to have checked and that no proof names."""
+    for step in row.steps:
+        if step not in named:
+            yield f"row {row.id}: no proof in the text names the step {step!r}"
+
+
 def _named(items: Sequence[Evidence]) -> str:
-    """The first of the tests or checks, and how many more there are."""
+    """Return the first of the tests or checks, and how many more there are."""
     first, *others = dict.fromkeys(_who(item) for item in items)
     return f"{first} and {len(others)} more" if others else first
 
@@ -115,7 +148,7 @@ def _who(item: Evidence) -> str:
 
 
 def _matches(node_id: str, pattern: str) -> bool:
-    """Whether a test is named by a file, a node id without its parameters, or a glob of those."""
+    """Return whether a file, a node id without parameters or a glob of those names the test."""
     bare = node_id.partition("[")[0]
     if pattern in (node_id, bare, node_id.partition("::")[0]):
         return True

@@ -1,4 +1,4 @@
-"""What the runs found about the claims: the records in executed notebooks, and those of the tests.
+"""Gather what the runs found about the claims, in executed notebooks and in the tests.
 
 A check, a figure or a reported number travels as metadata of the output that shows it, so the
 executed notebook is the only place where it is kept.
@@ -27,7 +27,7 @@ class Evidence:
 
 
 def collect(notebook: dict[str, Any], chapter: str = "") -> list[Evidence]:
-    """The checks that an executed notebook recorded, in order."""
+    """Return the checks that an executed notebook recorded, in order."""
     return [
         Evidence(
             claim=record["claim"],
@@ -42,7 +42,7 @@ def collect(notebook: dict[str, Any], chapter: str = "") -> list[Evidence]:
 
 
 def from_tests(path: Path) -> list[Evidence]:
-    """What the last run of the claim tests found; nothing where they have not been run."""
+    """Return what the last run of the claim tests found; nothing where they have not been run."""
     if not path.is_file():
         return []
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -56,12 +56,13 @@ def from_tests(path: Path) -> list[Evidence]:
             where=record["test"],
             is_test=True,
         )
-        for record in content["tests"]
+        for module in content.get("modules", {}).values()
+        for record in module["tests"]
     ]
 
 
 def gather(project: Project, notebooks: dict[str, Path]) -> list[Evidence]:
-    """All evidence there is: the chapters' checks, then the tests'."""
+    """Return all evidence there is: the chapters' checks, then the tests'."""
     found: list[Evidence] = []
     for name, path in notebooks.items():
         notebook = read_notebook(path)

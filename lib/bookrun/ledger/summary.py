@@ -4,25 +4,35 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bookrun.ledger.basis import basis
 from bookrun.ledger.claims import Row
 from bookrun.ledger.evidence import Evidence
 from bookrun.ledger.verdicts import VERDICTS, verdict
 
 
-def summary(rows: Sequence[Row], evidence: Sequence[Evidence]) -> dict[str, Any]:
-    """The ledger with its verdicts, as the pages and the terminal show it."""
+def summary(
+    rows: Sequence[Row],
+    evidence: Sequence[Evidence],
+    steps: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any]:
+    """Return the ledger with its verdicts, as the pages and the terminal show it.
+
+    ``steps`` are those that the proofs in the text name, by claim.
+    """
     entries = []
     for row in rows:
         mine = [item for item in evidence if item.claim == row.id]
         found = verdict(row, mine)
+        known = basis(row, mine, (steps or {}).get(row.id, ()))
         entries.append(
             {
                 "id": row.id,
                 "place": row.place,
                 "statement": row.statement,
                 "label": row.label,
+                "kind": row.kind,
                 "verdict": found.word,
-                "text": found.text,
+                "basis": known.to_dict(),
                 "note": found.note,
                 "erratum": dict(row.erratum),
                 "uses": list(row.uses),
@@ -36,7 +46,7 @@ def summary(rows: Sequence[Row], evidence: Sequence[Evidence]) -> dict[str, Any]
 
 
 def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
-    """How much evidence there is: pieces, cases, negative controls, and where it stands.
+    """Return how much evidence there is: pieces, cases, negative controls, and where it stands.
 
     The cases are those that speak for the claim: a control's do not, nor what was not checked.
     """
@@ -50,12 +60,13 @@ def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
 
 
 def printed(table: Mapping[str, Any]) -> str:
-    """The ledger for a terminal."""
-    rows = [("id", "place", "verdict", "tests", "checks")] + [
+    """Return the ledger for a terminal."""
+    rows = [("id", "place", "the paper's statement", "how we know", "tests", "checks")] + [
         (
             row["id"],
             row["place"],
-            row["text"] + (f" ({row['note']})" if row["note"] else ""),
+            row["verdict"] + (f" ({row['note']})" if row["note"] else ""),
+            row["basis"]["text"],
             str(row["tests"]["count"]),
             str(row["checks"]["count"]),
         )

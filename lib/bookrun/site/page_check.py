@@ -46,7 +46,7 @@ def check_notebooks(notebooks: Mapping[str, Any]) -> list[str]:
 
 
 def check_site(root: Path) -> list[str]:
-    """Every defect of every page and style sheet, one line each, the page's name first."""
+    """Return every defect of every page and style sheet, one line each, the page's name first."""
     # the theme leaves templates of its own among the static files
     pages = sorted(p for p in root.rglob("*.html") if "_static" not in p.relative_to(root).parts)
     if not pages:
@@ -81,7 +81,7 @@ class _Site:
         }
 
     def missing(self, page: Path, address: str) -> str:
-        """What is wrong with an internal address as seen from a page; empty when nothing is."""
+        """Return what is wrong with an internal address as seen from a page, if anything."""
         parts = urlsplit(address)
         path = unquote(parts.path)
         if path.startswith("/"):
@@ -138,7 +138,7 @@ def _loads(site: _Site, path: Path, soup: BeautifulSoup) -> Iterator[str]:
 
 
 def _merely_names(tag: Tag) -> bool:
-    """Whether a ``<link>`` only names an address, as a canonical one does, and loads nothing."""
+    """Return whether a ``<link>`` loads nothing and only names an address."""
     relation = tag.get("rel")
     return tag.name == "link" and isinstance(relation, list) and "canonical" in relation
 

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.errors import BookError
-from bookrun.outputs import FIGURE, RECORD, read_notebook
+from bookrun.outputs import FIGURE, RUN, read_notebook
 from bookrun.project import Project
+from bookrun.site.folding import fold
 from bookrun.source.chapters import Chapter
 
 #: Notebook metadata that is the pipeline's and Jupyter's business, not the page's.
-_PRIVATE = {"bookrun", RECORD, "papermill", "jupytext", "language_info"}
+_PRIVATE = {"bookrun", RUN, "papermill", "jupytext", "language_info"}
 
 
 def page(notebook: dict[str, Any]) -> dict[str, Any]:
-    """The notebook as Sphinx is to see it: figures with captions, nothing that varies by run."""
+    """Return the notebook as Sphinx is to see it: captions, and nothing that varies by run."""
     content = copy.deepcopy(notebook)
     content["metadata"] = {
         key: value for key, value in content["metadata"].items() if key not in _PRIVATE
     }
     cells = [piece for cell in content["cells"] for piece in _pieces(cell)]
+    for cell in cells:
+        fold(cell)
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number}"
         for key in ("papermill", "execution"):
@@ -63,7 +66,7 @@ def _pieces(cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def sources(
     project: Project, chapters: list[Chapter], notebooks: dict[str, Path], ledger: dict[str, Any]
 ) -> dict[str, bytes]:
-    """Every file of the source directory, by its name there.
+    """Return every file of the source directory, by its name there.
 
     ``notebooks`` gives the executed notebook of each chapter that has code; the others are text,
     and their text is the page.

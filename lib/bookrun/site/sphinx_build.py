@@ -16,16 +16,23 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fingerprint(project: Project, sources: dict[str, bytes]) -> str:
-    """Everything that the site depends on."""
-    parts: list[str | bytes] = [project.lib_digest, project.lock_digest, project.python]
+    """Return everything that the site depends on."""
+    parts: list[str | bytes] = [*_renderer(project)]
     parts += [(project.root / name).read_bytes() for name in ("_config.yml", "_toc.yml")]
     for path in sorted(sources):
         parts += [path, sources[path]]
     return digest(*parts)
 
 
+def _renderer(project: Project) -> list[str]:
+    """Return what makes pages of sources: modules of ``lib/``, the locked versions, Python."""
+    modules = project.library.behind(["bookrun.sphinxext", "bookrun.site.sphinx_build"])
+    parts = [project.lock_digest, project.python]
+    return parts + list(project.library.fingerprints(modules).values())
+
+
 def is_fresh(project: Project, wanted: str) -> bool:
-    """Whether the site that stands is the one these sources make."""
+    """Return whether the site that stands is the one these sources make."""
     stamp = project.html / _STAMP
     return (
         (project.html / "index.html").is_file()
@@ -96,7 +103,7 @@ def run_sphinx(project: Project, source: Path, toc: Path, output: Path, *, stric
 
 
 def complaints_in(log: Path, source: Path) -> list[str]:
-    """The warnings and errors of a Sphinx run, each once, without this machine's paths."""
+    """Return the warnings and errors of a Sphinx run, each once, without this machine's paths."""
     text = _ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
     lines = [line.replace(f"{source}/", "") for line in text.splitlines()]
     found = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
@@ -104,9 +111,9 @@ def complaints_in(log: Path, source: Path) -> list[str]:
 
 
 def _forget_other_versions(project: Project, work: Path) -> None:
-    """What Sphinx remembers of its reading holds only for the same code and configuration."""
+    """Forget what Sphinx remembers of its reading by other code or with another configuration."""
     config = (project.root / "_config.yml").read_bytes()
-    wanted = digest(project.lib_digest, project.lock_digest, project.python, config)
+    wanted = digest(*_renderer(project), config)
     stamp = work / _STAMP
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(work, ignore_errors=True)

@@ -57,11 +57,11 @@ class Chapter:
     def settings(self) -> dict[str, Any]:
         """The header's ``bookrun`` entry: the data the chapter uses and its profiles."""
         found = self.header.get("bookrun") or {}
-        unknown = sorted(set(found) - {"data", "profiles"})
+        unknown = sorted(set(found) - {"data", "profiles", "allowed_numbers"})
         if unknown:
             raise BookError(
                 f"chapter {self.name}: its header's bookrun entry has {', '.join(unknown)}; "
-                "it takes data and profiles"
+                "it takes data, profiles and allowed_numbers"
             )
         strange = sorted(set(found.get("profiles") or {}) - set(PROFILES[1:]))
         if strange:
@@ -77,8 +77,14 @@ class Chapter:
         return tuple(self.settings.get("data") or ())
 
     @cached_property
+    def allowed_numbers(self) -> tuple[str, ...] | None:
+        """Numbers that sentences may type although a check computes them; ``None``: any."""
+        found = self.settings.get("allowed_numbers")
+        return None if found is None else tuple(map(str, found))
+
+    @cached_property
     def opens_well(self) -> bool:
-        """Whether what follows the title says, in the book's fixed words, what is established."""
+        """Return whether the title is followed by what is established, in the fixed words."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
         title = next((n for n, line in enumerate(lines) if line.startswith("# ")), len(lines))
         return bool(lines[title + 1 :]) and bool(_OPENING.match(lines[title + 1]))
@@ -104,7 +110,7 @@ class Chapter:
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """What the ``parameters`` cell declares; empty for a chapter that has none."""
+        """Return what the ``parameters`` cell declares; empty for a chapter that has none."""
         cells = [cell for cell in self.code if "parameters" in cell.tags]
         if len(cells) > 1:
             raise BookError(
@@ -113,7 +119,7 @@ class Chapter:
         return declared(cells[0].source, self.name) if cells else {}
 
     def profile(self, profile: str) -> dict[str, Any]:
-        """The parameters that a profile sets, checked against the declared ones."""
+        """Return the parameters that a profile sets, checked against the declared ones."""
         check_profile(profile)
         for known in PROFILES[1:]:
             given = (self.settings.get("profiles") or {}).get(known) or {}
@@ -151,7 +157,13 @@ def load(project: Project, name: str) -> Chapter:
     path = project.book / f"{name}.md"
     if not path.is_file():
         raise BookError(f"_toc.yml names chapter {name}, but {project.shown(path)} does not exist")
-    return Chapter(name, path.read_text(encoding="utf-8"))
+    try:
+        return Chapter(name, path.read_text(encoding="utf-8-sig"))  # some editors leave a mark
+    except UnicodeDecodeError as error:
+        raise BookError(
+            f"chapter {name}: {project.shown(path)} is not UTF-8: {error.reason} at byte "
+            f"{error.start}"
+        ) from None
 
 
 def load_all(project: Project) -> list[Chapter]:

@@ -83,8 +83,8 @@ def _parameter(name: str, default: Any, hint: str, where: str) -> Parameter:
 def fitted(parameter: Parameter, value: Any, where: str) -> Any:
     """``value`` as the parameter's type: an int does for a float, a bool never for a number.
 
-    Text is taken for a number where a number is due and it reads as one, because YAML takes
-    ``1e-3`` for text.
+    Text is taken for a number where a number is due and it reads as one: lists that come from
+    the command line hold text.
     """
     if parameter.kind is list:
         if not isinstance(value, list | tuple):
@@ -96,14 +96,17 @@ def fitted(parameter: Parameter, value: Any, where: str) -> Any:
     if isinstance(value, str) and parameter.kind in (int, float):
         return parsed(parameter, value, where)
     if parameter.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise _misfit(parameter, value, where) from None
     if type(value) is not parameter.kind:
         raise _misfit(parameter, value, where)
     return value
 
 
 def parsed(parameter: Parameter, text: str, where: str) -> Any:
-    """The value that ``text`` means for a parameter of this type; nothing is guessed."""
+    """Return the value that ``text`` means for a parameter of this type; nothing is guessed."""
     if parameter.kind is str:
         return text
     if parameter.kind is bool and text.lower() in ("true", "false"):
@@ -123,7 +126,7 @@ def parsed(parameter: Parameter, text: str, where: str) -> Any:
 def overrides(
     parameters: Mapping[str, Parameter], given: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The given values, checked by name and type against the declared parameters.
+    """Return the given values, checked by name and type against the declared parameters.
 
     Values given as text are parsed by the declared type. Raises ``BookError`` for a name that is
     not declared and for a value of the wrong type.

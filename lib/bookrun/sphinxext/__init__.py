@@ -1,13 +1,17 @@
 """Sphinx extension: the claims ledger in the pages.
 
 =============================  ====================================================================
-``{verdict}`lem1` ``           the badge of a row, and the command that makes its evidence again;
-                               one stands beside each statement
-``{badge}`lem1` ``             the badge alone, for running text
-``{verdict-counts}`all` ``     how many rows have each verdict (``badges``: as badges; ``proved``:
+``{verdict}`lem1` ``           the badges of a row, and the command that makes its evidence again;
+                               they stand beside each statement of the book
+``{printed} lem5``             a statement as the paper prints it, where it is false, with its badge
+``{step}`lem1 expand` ``       a step of a proof, and whether a machine has checked it
+``{badge}`lem1` ``             what became of the paper's statement, for running text
+``{value}`deep:lead` ``        the number that a check or a report computed, with its bounds
+``{verdict-counts}`all` ``     how many rows have each verdict (``badges``: as badges; ``holds``:
                                how many have this one)
 ``{ledger}``                   the table of all rows, where the badges lead
 ``{errata}``                   the corrections, each with its counterexample
+``{paper-map}``                section by section, the chapter and the verdicts
 ``{headlines}``                those that matter most, a sentence or two each
 =============================  ====================================================================
 
@@ -26,10 +30,22 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-from sphinx_proof.nodes import proof_node
 
 from bookrun.files import digest, digest_files
-from bookrun.sphinxext import badges, errata, notebook_links, theme_fixes, verdict_table
+from bookrun.sphinxext import (
+    badges,
+    errata,
+    ledger_file,
+    notebook_links,
+    page_description,
+    paper_map,
+    printed,
+    proof_folds,
+    proof_steps,
+    theme_fixes,
+    values,
+    verdict_table,
+)
 from bookrun.sphinxext.references import Links, forget, ledger, position, shown_on
 
 _PARTS = (
@@ -69,6 +85,12 @@ def _check_places(app: Sphinx, env: BuildEnvironment) -> list[str]:
             logger.warning(
                 "ledger row %s: no page has {verdict}`%s` beside the statement", claim, claim
             )
+        if row["erratum"] and row["kind"] != "figure" and not shown_on(env, f"printed {claim}"):
+            logger.warning(
+                "ledger row %s: no page has {printed} %s before the corrected statement",
+                claim,
+                claim,
+            )
     if any(row["erratum"] for row in found["rows"]) and not shown_on(env, "errata"):
         logger.warning("the ledger has errata, but no page has the {errata} directive")
     return []
@@ -77,23 +99,15 @@ def _check_places(app: Sphinx, env: BuildEnvironment) -> list[str]:
 def _fill_in(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     found = ledger(app)
     links = Links(app, docname)
+    printed.fill_in(doctree, found, links)
     badges.fill_in(doctree, found, links)
+    proof_steps.fill_in(doctree, found)
+    values.fill_in(doctree, found, links)
+    paper_map.fill_in(doctree, found, links)
     for kind, render in _PARTS:
         for place in list(doctree.findall(kind)):
             place.replace_self(nodes.raw("", render(found["rows"], links), format="html"))
-    for proof in doctree.findall(proof_node):
-        _set_off_opening(proof)
-
-
-def _set_off_opening(proof: nodes.Element) -> None:
-    """Set the opening "Proof." in italics, as the theme leaves it plain text."""
-    first = next((text for text in proof.findall(nodes.Text) if text.strip()), None)
-    if first is None or not first.startswith("Proof. "):
-        return
-    parent, rest = first.parent, first.removeprefix("Proof. ")
-    index = parent.index(first)
-    opening = nodes.emphasis("", "Proof.", classes=["bookrun-proof"])
-    parent[index : index + 1] = [opening, nodes.Text(" " + rest)]
+    proof_folds.fold(doctree)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -101,11 +115,23 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("bookrun_verdicts", "", "html")
     app.add_config_value("bookrun_style", "", "html")
     app.set_html_assets_policy("always")  # tables and checks may be a page's only mathematics
-    for node in (badges.VerdictBadge, badges.VerdictCounts, *(kind for kind, _ in _PARTS)):
+    places = (
+        badges.VerdictBadge,
+        badges.VerdictCounts,
+        printed.Printed,
+        proof_steps.ProofStep,
+        values.Value,
+        paper_map.PaperMap,
+    )
+    for node in (*places, *(kind for kind, _ in _PARTS)):
         app.add_node(node)
     app.add_role("verdict", badges.VerdictRole())
     app.add_role("badge", badges.BadgeRole())
     app.add_role("verdict-counts", badges.CountsRole())
+    app.add_role("step", proof_steps.StepRole())
+    app.add_role("value", values.ValueRole())
+    app.add_directive("printed", printed.PrintedDirective)
+    app.add_directive("paper-map", paper_map.PaperMapDirective)
     app.add_directive("ledger", verdict_table.LedgerDirective)
     app.add_directive("errata", errata.ErrataDirective)
     app.add_directive("headlines", errata.HeadlinesDirective)
@@ -118,6 +144,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)
     app.connect("html-page-context", theme_fixes.page)
+    app.connect("html-page-context", page_description.add)
     app.connect("html-page-context", notebook_links.add_line)
     app.connect("build-finished", notebook_links.write_notebooks)
+    app.connect("build-finished", ledger_file.write)
     return {"version": "2", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -1,4 +1,9 @@
-"""Verdicts in running text: the badge of a row, the command beside it, and how many there are."""
+"""Verdicts in running text: the badges of a row, the command beside them, and how many there are.
+
+Two badges answer two questions: what became of the paper's statement, and how we know what the
+book states. A statement of the book that replaces one of the paper carries the second alone; the
+first stands with the printed words (:mod:`bookrun.sphinxext.printed`).
+"""
 
 import html
 from typing import Any
@@ -7,14 +12,15 @@ from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxRole
 
-from bookrun.ledger.verdicts import UNCHECKED, VERDICTS
+from bookrun.ledger.basis import NOTHING, PROOF
+from bookrun.ledger.verdicts import OURS, REFUTED, UNCHECKED, VERDICTS, css_class
 from bookrun.sphinxext.references import Links, note
 
 logger = logging.getLogger(__name__)
 
 
 class VerdictBadge(nodes.Inline, nodes.Element):
-    """Stands for the badge of a row, with or without its command."""
+    """Stands for the badges of a row, with or without its command."""
 
 
 class VerdictCounts(nodes.Inline, nodes.Element):
@@ -22,17 +28,17 @@ class VerdictCounts(nodes.Inline, nodes.Element):
 
 
 class VerdictRole(SphinxRole):
-    """``{verdict}`id` ``: the badge beside a statement, and the command that checks it."""
+    """``{verdict}`id` ``: the badges beside a statement, and the command that checks it."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Leave the place of the badge."""
+        """Leave the place of the badges."""
         claim = self.text.strip()
         note(self.env, f"verdict {claim}")
         return [VerdictBadge(claim=claim, command=True)], []
 
 
 class BadgeRole(SphinxRole):
-    """``{badge}`id` ``: the badge alone."""
+    """``{badge}`id` ``: the badge alone, what became of the paper's statement."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Leave the place of the badge."""
@@ -40,7 +46,7 @@ class BadgeRole(SphinxRole):
 
 
 class CountsRole(SphinxRole):
-    """``{verdict-counts}`all` ``, in words; ``badges``, as badges; or the number of one verdict."""
+    """``{verdict-counts}`all` ``: in words; ``figures``, ``badges``, or the number of a verdict."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """Leave the place of the numbers."""
@@ -58,33 +64,56 @@ def fill_in(doctree: nodes.document, table: dict[str, Any], links: Links) -> Non
                 place["claim"],
                 location=links.docname,
             )
-        text = badge(row, links)
-        if place["command"] and row and row["command"]:
-            opens = " bookrun-opens" if _opens_paragraph(place) else ""
-            text = f'<span class="bookrun-verdict{opens}">{text} {command(row)}</span>'
-        place.replace_self(nodes.raw("", text, format="html"))
+        place.replace_self(nodes.raw("", _beside(place, row, links), format="html"))
     for place in list(doctree.findall(VerdictCounts)):
         text = _counts(table["counts"], place["which"], links)
         place.replace_self(nodes.raw("", text, format="html"))
 
 
+def _beside(place: nodes.Element, row: dict[str, Any] | None, links: Links) -> str:
+    if not place["command"] or row is None:
+        return badge(row, links)
+    opens = " bookrun-opens" if _opens_paragraph(place) else ""
+    parts = [both(row, links), command(row)]
+    return f'<span class="bookrun-verdict{opens}">{" ".join(filter(None, parts))}</span>'
+
+
 def _opens_paragraph(place: nodes.Element) -> bool:
-    """Whether a badge comes before all else in its paragraph: it then gets a line of its own."""
+    """Return whether a badge opens its paragraph: it then gets a line of its own."""
     parent = place.parent
     before = parent[: parent.index(place)]
     return isinstance(parent, nodes.paragraph) and not any(n.astext().strip() for n in before)
 
 
-def word_class(word: str) -> str:
-    """The CSS class that gives a verdict its colours."""
-    return f"bookrun-{word.replace(' ', '-')}"
-
-
 def badge(row: dict[str, Any] | None, links: Links | None = None) -> str:
-    """The badge of a row, linked to the row where links are given and the ledger is in the book."""
+    """Return what became of the paper's statement; of a statement of ours, how we know it."""
+    if row is not None and row["verdict"] == OURS:
+        return basis_badge(row, links)
     word = row["verdict"] if row else UNCHECKED
-    text = html.escape(row["text"] if row else word)
-    inner = f'<span class="bookrun-badge {word_class(word)}">{text}</span>'
+    return _badge(word, css_class(word), row, links)
+
+
+def basis_badge(row: dict[str, Any], links: Links | None = None) -> str:
+    """Return how we know what the book states."""
+    known = row["basis"]
+    if known["word"] == NOTHING:
+        return _badge(UNCHECKED, css_class(UNCHECKED), row, links)
+    proved = " bookrun-by-proof" if known["word"] == PROOF else ""
+    return _badge(known["text"], f"bookrun-basis{proved}", row, links)
+
+
+def both(row: dict[str, Any], links: Links | None = None) -> str:
+    """Return the badges beside a statement: of a refuted row, how we know ours alone."""
+    word = row["verdict"]
+    if row["kind"] == "figure" or word == UNCHECKED:
+        return badge(row, links)
+    if word == OURS or word in REFUTED:
+        return basis_badge(row, links)
+    return f"{badge(row, links)} {basis_badge(row, links)}"
+
+
+def _badge(text: str, kind: str, row: dict[str, Any] | None, links: Links | None) -> str:
+    inner = f'<span class="bookrun-badge {kind}">{html.escape(text)}</span>'
     address = links.row(row["id"]) if row and links else ""
     if not row or not address:
         return inner
@@ -95,18 +124,22 @@ def badge(row: dict[str, Any] | None, links: Links | None = None) -> str:
 
 
 def command(row: dict[str, Any]) -> str:
-    """The command of a row: a click selects the whole of it."""
+    """Return the command of a row: a click selects the whole of it."""
     if not row["command"]:
         return ""
     return f'<code class="bookrun-command">{html.escape(row["command"])}</code>'
 
 
 def _counts(counts: dict[str, int], which: str, links: Links) -> str:
+    if which == "figures":
+        counts = {word: n for word, n in counts.items() if word.startswith("figure ")}
+        texts = [f"{n} {'is' if n == 1 else 'are'} {word[7:]}" for word, n in counts.items()]
+        return ", ".join(texts) or "none is checked here"
     if which == "all":
-        return html.escape(", ".join(f"{count} {word}" for word, count in counts.items()) or "none")
+        return html.escape("; ".join(f"{count} {word}" for word, count in counts.items()) or "none")
     if which == "badges":
         return " ".join(
-            f'<span class="bookrun-badge {word_class(word)}">{count} {html.escape(word)}</span>'
+            f'<span class="bookrun-badge {css_class(word)}">{count} {html.escape(word)}</span>'
             for word, count in counts.items()
         )
     if which not in VERDICTS:

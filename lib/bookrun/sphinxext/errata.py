@@ -8,12 +8,13 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from bookrun.display.markup import inline
-from bookrun.sphinxext.badges import badge, command
+from bookrun.sphinxext.badges import badge, basis_badge, command
 from bookrun.sphinxext.references import Links, link, note
 
 _PARTS = {
     "printed": "Printed",
     "counterexample": "Smallest counterexample",
+    "assumption": "Assumed besides",
     "corrected": "Corrected",
     "survives": "What survives",
 }
@@ -45,21 +46,28 @@ class HeadlinesDirective(SphinxDirective):
 
 
 def render_headlines(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The headlines as an HTML list, in the order of the ledger."""
+    """Return the headlines as an HTML list, in the order of the ledger."""
     items = [_headline(row, links) for row in rows if "headline" in row["erratum"]]
     return f'<ol class="bookrun-headlines">{"".join(items)}</ol>' if items else ""
 
 
 def _headline(row: dict[str, Any], links: Links) -> str:
-    place = link(links.statement(row["label"]), inline(row["place"]))
+    statement = links.printed(row["id"]) or links.statement(row["label"])
+    place = link(statement, inline(row["place"]))
     address = links.erratum(row["id"])
     more = f" {link(address, 'Erratum')}" if address else ""
     text = inline(row["erratum"]["headline"])
     return f"<li>{badge(row, links)} <strong>{place}.</strong> {text}{more}</li>"
 
 
+def _ours(row: dict[str, Any], links: Links) -> str:
+    """Return how we know the corrected form, where there is one."""
+    known = row["kind"] != "figure" and "corrected" in row["erratum"]
+    return f"corrected form: {basis_badge(row, links)} " if known else ""
+
+
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The errata as HTML, in the order of the ledger."""
+    """Return the errata as HTML, in the order of the ledger."""
     found = [_section(row, links) for row in rows if row["erratum"]]
     return "".join(found) or '<p class="bookrun-note">There are none.</p>'
 
@@ -71,7 +79,7 @@ def _section(row: dict[str, Any], links: Links) -> str:
         for key, name in _PARTS.items()
         if key in row["erratum"]
     )
-    statement = links.statement(row["label"])
+    statement = links.printed(row["id"]) or links.statement(row["label"])
     where = [link(statement, "the statement")] if statement else []
     where += [link(links.row(row["id"]), "its row in the ledger")] if links.row(row["id"]) else []
     see = f'<p class="bookrun-note">See {" and ".join(where)}.</p>' if where else ""
@@ -79,6 +87,7 @@ def _section(row: dict[str, Any], links: Links) -> str:
         f'<section class="bookrun-erratum" id="{anchor}">'
         f'<h3>{inline(row["place"])}<a class="headerlink" href="#{anchor}" '
         f'title="Link to this erratum">#</a></h3>'
-        f'<p class="bookrun-verdict bookrun-opens">{badge(row, links)} {command(row)}</p>'
+        f'<p class="bookrun-verdict bookrun-opens">{badge(row, links)} '
+        f"{_ours(row, links)}{command(row)}</p>"
         f"<dl>{parts}</dl>{see}</section>"
     )

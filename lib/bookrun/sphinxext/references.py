@@ -1,4 +1,4 @@
-"""Where in the book things stand, and their addresses as seen from one page."""
+"""Find where in the book things stand, and their addresses as seen from one page."""
 
 import html
 import json
@@ -12,7 +12,7 @@ from sphinx.environment import BuildEnvironment
 
 
 def ledger(app: Sphinx) -> dict[str, Any]:
-    """The ledger with its verdicts; an empty one where none was laid beside the pages."""
+    """Return the ledger with its verdicts; an empty one where none was laid beside the pages."""
     path = Path(app.srcdir) / "ledger.json"
     if not path.is_file():
         return {"rows": [], "counts": {}, "preview": True}
@@ -31,7 +31,7 @@ def forget(env: BuildEnvironment, docname: str) -> None:
 
 
 def shown_on(env: BuildEnvironment, what: str) -> str:
-    """The first page that shows something; empty where none does."""
+    """Return the first page that shows something; empty where none does."""
     return next((page for page, found in sorted(_shown(env).items()) if what in found), "")
 
 
@@ -41,7 +41,7 @@ def _shown(env: BuildEnvironment) -> dict[str, set[str]]:
 
 
 def position(env: BuildEnvironment, label: str) -> tuple[str, str] | None:
-    """The page and the anchor of a label of the book: a theorem's, a section's, an equation's."""
+    """Return page and anchor of a label of the book: a theorem's, a section's, an equation's."""
     proofs = getattr(env, "proof_list", {})
     if label in proofs:
         return str(proofs[label]["docname"]), str(proofs[label]["ids"][0])
@@ -54,6 +54,11 @@ def position(env: BuildEnvironment, label: str) -> tuple[str, str] | None:
     return None
 
 
+def printed_anchor(claim: str) -> str:
+    """Return the anchor of a statement as the paper prints it."""
+    return f"printed-{claim}"
+
+
 @dataclass(frozen=True)
 class Links:
     """Addresses as seen from one page, ready for an attribute; empty where there is no place."""
@@ -62,20 +67,24 @@ class Links:
     docname: str
 
     def row(self, claim: str) -> str:
-        """The row of a claim in the ledger."""
+        """Return the row of a claim in the ledger."""
         return self._address(shown_on(self.app.env, "ledger"), f"claim-{claim}")
 
     def erratum(self, claim: str) -> str:
-        """The erratum of a claim."""
+        """Return the erratum of a claim."""
         return self._address(shown_on(self.app.env, "errata"), f"erratum-{claim}")
 
+    def printed(self, claim: str) -> str:
+        """Return the block with the statement as the paper prints it."""
+        return self._address(shown_on(self.app.env, f"printed {claim}"), printed_anchor(claim))
+
     def statement(self, label: str | None) -> str:
-        """The place of a label in the book."""
+        """Return the place of a label in the book."""
         found = position(self.app.env, label) if label else None
         return self._address(*found) if found else ""
 
     def chapter(self, name: str) -> str:
-        """A chapter's page."""
+        """Return a chapter's page."""
         return self._address(name, "") if name in self.app.env.found_docs else ""
 
     def _address(self, page: str, anchor: str) -> str:

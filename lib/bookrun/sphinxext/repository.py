@@ -30,7 +30,7 @@ if "google.colab" in sys.modules:  # elsewhere: make env, make lab
 
 @dataclass(frozen=True)
 class Repository:
-    """Where the sources of the book are published."""
+    """The place where the sources of the book are published."""
 
     url: str
     branch: str = "main"
@@ -47,7 +47,7 @@ class Repository:
         return urlsplit(self.url).path.strip("/").removesuffix(".git")
 
     def binder(self, chapter: str) -> str:
-        """The address that opens a chapter in JupyterLab on Binder."""
+        """Return the address that opens a chapter in JupyterLab on Binder."""
         place = quote(f"lab/tree/{self.folder}/{chapter}.md?factory={quote(_VIEWER)}", safe="")
         branch = quote(self.branch, safe="")
         if self.host == "github.com":
@@ -56,14 +56,14 @@ class Repository:
         return f"{_BINDER}/{provider}/{quote(source, safe='')}/{branch}?urlpath={place}"
 
     def colab(self, chapter: str) -> str:
-        """The address that opens a chapter's notebook in Colab; empty where Colab cannot see it."""
+        """Return the address that opens a chapter in Colab; empty where Colab cannot see it."""
         if self.host != "github.com":
             return ""
         return f"{_COLAB}/{self.name}/blob/{_PAGES_BRANCH}/{notebook_path(chapter)}"
 
 
 def repository(options: Mapping[str, Any]) -> Repository | None:
-    """The repository that the theme's options name; ``None`` where they name none.
+    """Return the repository that the theme's options name; ``None`` where they name none.
 
     Raises ``BookError`` for an address that a browser could not open.
     """
@@ -78,12 +78,12 @@ def repository(options: Mapping[str, Any]) -> Repository | None:
 
 
 def notebook_path(chapter: str) -> str:
-    """Where in the site a chapter lies as a notebook."""
+    """Return where in the site a chapter lies as a notebook."""
     return f"notebooks/{chapter}.ipynb"
 
 
 def notebook(text: str, source: Repository | None) -> str:
-    """A chapter as a notebook without outputs, the same bytes for the same text."""
+    """Return a chapter as a notebook without outputs, the same bytes for the same text."""
     import jupytext
     import nbformat
 

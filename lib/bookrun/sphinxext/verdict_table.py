@@ -1,4 +1,4 @@
-"""The ``{ledger}`` directive: every row with its verdict and the evidence behind it."""
+"""The ``{ledger}`` directive: a row a statement, as the paper has them, with its verdict."""
 
 import html
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,18 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from bookrun.display.markup import inline
-from bookrun.sphinxext.badges import badge, command
+from bookrun.ledger.verdicts import CORRECTED, FALSE, FURTHER, OURS, UNCHECKED
+from bookrun.sphinxext.badges import badge, basis_badge, command
 from bookrun.sphinxext.references import Links, link, note
+
+#: The filter: its buttons, and which rows each of them leaves.
+_GROUPS = {
+    "all": "All",
+    "false": "False or corrected",
+    "figures": "Figures",
+    "open": "Not checked",
+    "ours": "Ours",
+}
 
 
 class LedgerTable(nodes.General, nodes.Element):
@@ -26,45 +36,77 @@ class LedgerDirective(SphinxDirective):
 
 
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
-    """The table as HTML, in a box of its own that scrolls."""
-    names = ("In the paper", "Statement", "Verdict and evidence")
+    """Return the table as HTML, in a box of its own that scrolls, with its filter."""
+    names = ("In the paper", "What it says", "What we found")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(_row(row, links) for row in rows)
+    buttons = "".join(
+        f'<button type="button" data-group="{group}" aria-pressed="{str(group == "all").lower()}">'
+        f"{name}</button>"
+        for group, name in _GROUPS.items()
+    )
     return (
+        '<div class="bookrun-filter" role="group" aria-label="Which rows are shown" hidden>'
+        f"{buttons}</div>"
         '<div class="bookrun-table bookrun-ledger" role="region" tabindex="0" '
         f'aria-label="The claims ledger"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
+        '<p class="bookrun-note">The same for programs: '
+        '<a href="ledger.json" download>ledger.json</a>.</p>'
     )
+
+
+def groups(row: dict[str, Any]) -> list[str]:
+    """Return the groups of the filter that a row belongs to, besides all."""
+    found = {
+        "false": row["verdict"] in (CORRECTED, FALSE, FURTHER),
+        "figures": row["kind"] == "figure",
+        "open": row["verdict"] == UNCHECKED,
+        "ours": row["kind"] == "ours",
+    }
+    return [name for name, inside in found.items() if inside]
 
 
 def _row(row: dict[str, Any], links: Links) -> str:
     claim = html.escape(row["id"])
-    place = link(links.statement(row["label"]), inline(row["place"]))
-    below = [text for text in (_erratum(row, links), _uses(row, links)) if text]
+    statement = links.printed(row["id"]) or links.statement(row["label"])
+    place = link(statement, inline(row["place"]))
+    lines = "".join(_note(line) for line in _details(row, links))
     return (
-        f'<tr id="claim-{claim}"><td>{place}<br><code>{claim}</code></td>'
-        f"<td>{inline(row['statement'])}{_note(' · '.join(below))}</td>"
-        f"<td>{badge(row)}{''.join(_note(line) for line in _evidence(row, links))}"
-        f"<div>{command(row)}</div></td></tr>"
+        f'<tr id="claim-{claim}" data-groups="{" ".join(groups(row))}">'
+        f"<td>{place}</td><td>{inline(row['statement'])}</td>"
+        f"<td>{_badges(row)}<details><summary>Evidence</summary>"
+        f"{lines}<div>{command(row)}</div></details></td></tr>"
     )
+
+
+def _badges(row: dict[str, Any]) -> str:
+    """Return what became of the paper's words, and how we know what the book states."""
+    if row["kind"] == "figure" or row["verdict"] in (OURS, UNCHECKED):
+        return badge(row)
+    return f"{badge(row)} {basis_badge(row)}"
 
 
 def _note(text: str) -> str:
     return f'<div class="bookrun-note">{text}</div>' if text else ""
 
 
-def _erratum(row: dict[str, Any], links: Links) -> str:
-    return link(links.erratum(row["id"]), "erratum") if row["erratum"] else ""
-
-
-def _uses(row: dict[str, Any], links: Links) -> str:
+def _details(row: dict[str, Any], links: Links) -> Iterator[str]:
+    yield f"<code>{html.escape(row['id'])}</code>"
+    if row["note"]:
+        yield html.escape(row["note"])
+    if row["erratum"]:
+        yield link(links.erratum(row["id"]), "erratum")
     used = ", ".join(link(links.row(claim), html.escape(claim)) for claim in row["uses"])
-    return f"rests on {used}" if used else ""
+    if used:
+        yield f"rests on {used}"
+    machine = [step["name"] for step in row["basis"]["steps"] if step["machine"]]
+    if machine:
+        yield f"steps that a machine checked: {html.escape(', '.join(machine))}"
+    yield from _evidence(row, links)
 
 
 def _evidence(row: dict[str, Any], links: Links) -> Iterator[str]:
-    if row["note"]:
-        yield html.escape(row["note"])
     tests, checks = row["tests"], row["checks"]
     if checks["count"]:
         chapters = [place.removeprefix("chapter ") for place in checks["where"]]
@@ -81,7 +123,7 @@ def _evidence(row: dict[str, Any], links: Links) -> Iterator[str]:
 
 
 def _path(file: str) -> str:
-    """A file's name that may be broken after a slash."""
+    """Return a file's name that may be broken after a slash."""
     return html.escape(file).replace("/", "/<wbr>")
 
 

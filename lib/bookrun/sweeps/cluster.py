@@ -3,34 +3,38 @@
 import contextlib
 import logging
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bookrun.errors import BookError
 from bookrun.sweeps.points import FAILED, Found
-from bookrun.sweeps.task import TOPIC, Assignment, Delivery, code_digest, run_point
+from bookrun.sweeps.task import TOPIC, Assignment, Delivery, KilledError, library_digest, run_point
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
+#: A point that was killed is run so often again.
+_RETRIES = 1
 _SETTINGS = {
     # A worker holds no point that it is not running, so that its death costs that one alone.
     "distributed.scheduler.worker-saturation": 1.0,
     # A point that has killed two workers is the cause, and not their victim.
-    "distributed.scheduler.allowed-failures": 1,
+    "distributed.scheduler.allowed-failures": _RETRIES,
     # Ctrl-C is meant for the sweep, which ends its workers in good order.
     "distributed.worker.preload": ["bookrun.sweeps.undisturbed"],
     "distributed.admin.low-level-log-length": 0,
 }
+_POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 10
 _WORKERS_SECONDS = 60
 
 
 @contextlib.contextmanager
 def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
-    """A client of the cluster at ``scheduler``, or of one with so many workers on this machine.
+    """Yield a client of the cluster at ``scheduler``, or of one with so many workers here.
 
     Raises ``BookError`` where no scheduler answers, where it has no workers, and where they have
     another library than this process.
@@ -77,10 +81,10 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
 
 def _refuse_other_code(client: "Client", scheduler: str) -> None:
     try:
-        found: dict[str, Any] = client.run(code_digest, on_error="return")
+        found: dict[str, Any] = client.run(library_digest, on_error="return")
     except ImportError as error:
         raise BookError(f"SCHEDULER={scheduler}: its workers lack this library: {error}") from None
-    expected = code_digest()
+    expected = library_digest()
     other = sorted(worker for worker, code in found.items() if code != expected)
     if other:
         raise BookError(
@@ -89,46 +93,59 @@ def _refuse_other_code(client: "Client", scheduler: str) -> None:
         )
 
 
-def deliveries(client: "Client", assignments: Sequence[Assignment]) -> Generator[Delivery]:
-    """What each point found, in the order in which they end.
+def deliveries(
+    client: "Client", assignments: Sequence[Assignment], pause: Callable[[], None]
+) -> Generator[Delivery]:
+    """Yield what each point found, in the order in which they end.
 
-    A point whose worker is killed is run once more, by Dask; one that fails here as well is
-    delivered as failed. Leaving the iterator early gives up the points that are not done.
+    A point whose worker, process or kernel is killed is run once more, by Dask; one that is killed
+    again is delivered as failed. ``pause`` is called between them and while there are none.
+    Leaving the iterator early gives up the points that are not done.
+
+    Raises ``BookError`` where the cluster loses points, or cannot run them: those are no results.
     """
-    from distributed import as_completed
-
     starts: Counter[str] = Counter()
     client.subscribe_topic(TOPIC, lambda event: starts.update([event[1]["start"]]))
-    futures = [
-        client.submit(run_point, assignment, key=f"bookrun-{assignment.id}", pure=False)
+    pending = {
+        client.submit(
+            run_point, assignment, key=f"bookrun-{assignment.id}", pure=False, retries=_RETRIES
+        ): assignment.id
         for assignment in assignments
-    ]
-    names = {
-        future.key: assignment.id for future, assignment in zip(futures, assignments, strict=True)
     }
-    left = set(futures)
-    del futures
     try:
-        for future in as_completed(list(left)):
-            left.discard(future)
-            name = names[future.key]
-            if future.status == "finished":
-                delivery: Delivery = future.result()
-                attempts = max(starts[name], delivery.found.attempts)
+        while pending:
+            # A future knows by itself how it stands. Waiting for one would take locks that an
+            # interruption can leave taken.
+            done = [future for future in pending if future.status != "pending"]
+            for future in done:
+                delivery = _delivery(future, pending.pop(future))
+                attempts = max(starts[delivery.id], delivery.found.attempts)
                 yield replace(delivery, found=replace(delivery.found, attempts=attempts))
-            else:
-                error = _worded(future.exception())
-                yield Delivery(name, Found(FAILED, 0.0, max(starts[name], 1), error), {})
-            future.release()
+                future.release()
+            pause()
+            if not done:
+                time.sleep(_POLL_SECONDS)
     finally:
-        if left:
-            client.cancel(list(left), force=True)
-        client.unsubscribe_topic(TOPIC)
+        if pending and client.status == "running":
+            client.cancel(list(pending), force=True)
+        if client.status == "running":
+            client.unsubscribe_topic(TOPIC)
 
 
-def _worded(error: BaseException | None) -> str:
+def _delivery(future: "Future[Delivery]", point: str) -> Delivery:
     from distributed import KilledWorker
 
+    if future.status == "finished":
+        delivery: Delivery = future.result()
+        return delivery
+    error = future.exception() if future.status == "error" else None
+    if isinstance(error, KilledError):
+        found = replace(error.delivery.found, attempts=1 + _RETRIES)
+        return replace(error.delivery, found=found)
     if isinstance(error, KilledWorker):
-        return "its worker was killed, and the next one as well"
-    return f"{type(error).__name__}: {error}"
+        found = Found(FAILED, 0.0, 1 + _RETRIES, "its worker was killed, and the next one as well")
+        return Delivery(point, found, {})
+    what = f"{type(error).__name__}: {error}" if error else "the Dask scheduler has gone"
+    raise BookError(
+        f"the sweep was broken off: {what}. What had ended is kept; the same command goes on"
+    )

@@ -21,6 +21,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from bookrun.errors import BookError
+from bookrun.files import digest
 from bookrun.project import Project
 from bookrun.source import yaml
 from bookrun.source.chapters import Chapter, pick
@@ -36,15 +38,20 @@ from bookrun.source.parameters import Parameter, overrides
 
 #: More points than this are a slip of the pen rather than a plan.
 MOST_POINTS = 10_000
+#: A range of whole numbers goes no further: beyond it not every one is a float.
+MOST_WHOLE = 2**53
 _WAYS = ("grid", "list", "sample")
 _KEYS = ("question", "chapter", "fixed", *_WAYS, "plot")
+
+#: The directory of points, which stands beside those of the grids.
+POINTS = "points"
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What the page draws: ``y``, the numbers of each panel, against ``x``, a line for each ``by``.
+    """The page's plots: ``y``, the numbers of each panel, against ``x``, a line for each ``by``.
 
     Whatever is left out is chosen from the points.
     """
@@ -59,17 +66,13 @@ class Grid:
     """A grid file that was read and checked, its points in order and none of them twice."""
 
     path: Path
+    name: str  # of the file, and of the sweep's directory
     chapter: Chapter
     question: str
     fixed: Values
     varied: tuple[str, ...]
     points: tuple[Values, ...]  # the varied parameters of each
     plot: Plot = field(default_factory=Plot)
-
-    @property
-    def name(self) -> str:
-        """The name of the file, which is that of the sweep's directory too."""
-        return self.path.stem
 
 
 def load(project: Project, path: Path) -> Grid:
@@ -105,7 +108,23 @@ def load(project: Project, path: Path) -> Grid:
             points.append(checked)
     question = str(found.get("question") or f"Chapter {chapter.name} over {', '.join(varied)}")
     plot = _plot(_mapping(found, "plot", where), chapter, f"{where}, plot")
-    return Grid(path, chapter, " ".join(question.split()), fixed, varied, tuple(points), plot)
+    name = _name(project, path, where)
+    return Grid(path, name, chapter, " ".join(question.split()), fixed, varied, tuple(points), plot)
+
+
+def _name(project: Project, path: Path, where: str) -> str:
+    """Return the name of the directory of results, another one for every grid file.
+
+    That of the file in ``sweeps/``; elsewhere a digest of the place is added.
+    """
+    name = path.stem
+    if not re.fullmatch(r"\w[\w .+-]*", name):
+        raise BookError(
+            f"GRID={where}: a grid's name begins with a letter or a digit and goes on with these, "
+            f"spaces and . + - alone, not {name!r}"
+        )
+    usual = path.resolve() == project.root.resolve() / "sweeps" / f"{name}.yaml"
+    return name if usual and name != POINTS else f"{name}-{digest(str(path.resolve()))[:8]}"
 
 
 def _document(path: Path, where: str) -> Mapping[str, Any]:
@@ -130,9 +149,13 @@ def _mapping(found: Mapping[str, Any], key: str, where: str) -> Values:
 
 
 def _product(entry: Any, parameters: Mapping[str, Parameter], where: str) -> list[Values]:
-    """Every combination, the last parameter fastest; parameters that share a key go together."""
+    """Return every combination, the last parameter fastest; those that share a key go together."""
     if not isinstance(entry, dict) or not entry:
         raise BookError(f"{where}: it must be a mapping from parameters to values, not {entry!r}")
+    names = [name.strip() for key in entry for name in str(key).split(",")]
+    for name in names:
+        if names.count(name) > 1:
+            raise BookError(f"{where}: {name} stands on two axes")
     axes = [
         _together(key.split(","), values, parameters, f"{where}, {key}")
         if isinstance(key, str) and "," in key
@@ -153,7 +176,7 @@ def _product(entry: Any, parameters: Mapping[str, Parameter], where: str) -> lis
 def _together(
     keys: Sequence[str], entry: Any, parameters: Mapping[str, Parameter], where: str
 ) -> list[Values]:
-    """Several parameters as one axis: a list of lists, with a value for each of them."""
+    """Return several parameters as one axis: a list of lists, with a value for each of them."""
     names = [key.strip() for key in keys]
     for name in names:
         _known(parameters, name, where)
@@ -165,7 +188,7 @@ def _together(
 
 
 def _axis(entry: Any, parameter: Parameter, where: str) -> Sequence[Any]:
-    """The values of one parameter: a list as it stands, or a range."""
+    """Return the values of one parameter: a list as it stands, or a range."""
     if isinstance(entry, list) and entry:
         return entry
     if not isinstance(entry, dict):
@@ -229,7 +252,7 @@ def _drawn(rng: np.random.Generator, entry: Any, parameter: Parameter, where: st
 def _range(
     entry: Mapping[str, Any], parameter: Parameter, where: str, more: set[str]
 ) -> tuple[float, float, bool]:
-    """The ends of a range, and whether it is logarithmic."""
+    """Return the ends of a range, and whether it is logarithmic."""
     takes = ["from", "to", *sorted(more), "spacing"]
     if set(entry) - set(takes) or not {"from", "to"} <= set(entry):
         raise BookError(
@@ -242,7 +265,12 @@ def _range(
         raise BookError(f"{where}: spacing={spacing!r} is not linear or log")
     ends = {end: entry[end] for end in ("from", "to")}
     checked = _checked({"from": parameter, "to": parameter}, ends, where)
+    for end, value in checked.items():
+        if parameter.kind is int and abs(value) > MOST_WHOLE:
+            raise BookError(f"{where}: {end}={value} is beyond 2^53, where whole numbers end")
     low, high = float(checked["from"]), float(checked["to"])
+    if not math.isfinite(high - low):
+        raise BookError(f"{where}: from={low:g} to={high:g} is wider than numbers go")
     if not low < high:
         raise BookError(f"{where}: from={low:g} must be below to={high:g}")
     if spacing == "log" and low <= 0:
@@ -256,13 +284,13 @@ def _rounded(value: float, parameter: Parameter) -> int | float:
 
 
 def _known(parameters: Mapping[str, Parameter], name: Any, where: str) -> Parameter:
-    if name not in parameters:
+    if not isinstance(name, str) or name not in parameters:
         overrides(parameters, {str(name): None}, where)  # says which there are
     return parameters[name]
 
 
 def _checked(parameters: Mapping[str, Parameter], values: Values, where: str) -> Values:
-    """The values by name and type, all finite; ``1e4`` does for a whole number."""
+    """Return the values by name and type, all finite; ``1e4`` does for a whole number."""
     whole = {
         name: int(value)
         if isinstance(value, float)
@@ -286,7 +314,11 @@ def _plot(entry: Values, chapter: Chapter, where: str) -> Plot:
         raise BookError(f"{where}: it has {', '.join(unknown)}; it takes x, by, y")
     for axis in ("x", "by"):
         if axis in entry:
-            _known(chapter.parameters, entry[axis], f"{where}, {axis}")
+            parameter = _known(chapter.parameters, entry[axis], f"{where}, {axis}")
+            if axis == "x" and parameter.kind not in (int, float):
+                raise BookError(
+                    f"{where}, x: {parameter.name} is {parameter.described}; an axis needs numbers"
+                )
     panels = entry.get("y") or []
     if not isinstance(panels, list):
         panels = [panels]

@@ -30,7 +30,7 @@ th, td { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #d5d
 
 
 def page_of(notebook: Mapping[str, Any], title: str) -> str:
-    """The page, as HTML."""
+    """Return the page, as HTML."""
     import nbformat
     from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter

@@ -13,6 +13,7 @@ from bookrun.project import Project
 from bookrun.sweeps.plots import Panel, panels
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE
 from bookrun.sweeps.results import Results
+from bookrun.sweeps.task import library_digest
 
 _HERE = Path(__file__).parent
 _MARKS = {OK: "✓", OUTSIDE: "○", FAILED: "✗"}
@@ -24,7 +25,7 @@ def write(project: Project, results: Results, planned: int) -> None:
 
 
 def page(project: Project, results: Results, planned: int) -> str:
-    """The page, whole in one file; ``planned`` is the number of points asked for."""
+    """Return the page, whole in one file; ``planned`` is the number of points asked for."""
     grid = results.grid
     style, script = ((_HERE / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     parts = [
@@ -46,7 +47,7 @@ def page(project: Project, results: Results, planned: int) -> str:
 
 
 def _lead(results: Results, planned: int) -> str:
-    """What was run, and how it went."""
+    """Return what was run, and how it went."""
     grid, frame = results.grid, results.frame
     varied = ", ".join(f"<code>{_text(name)}</code>" for name in results.varied)
     words = [f"Chapter <code>{_text(grid.chapter.name)}</code> over {varied}."]
@@ -98,7 +99,7 @@ def _gallery(drawn: list[Panel]) -> Iterator[str]:
 
 
 def _table(results: Results) -> Iterator[str]:
-    """The parameters that vary, the reported numbers (the checked ones where there are none)."""
+    """Yield a table of the parameters that vary and the reported numbers, else the checked ones."""
     shown = [*results.varied, *(results.numbers or results.checks)]
     heads = [*shown, "status", "seconds", "run"]
     yield '<div class="box" tabindex="0" role="region" aria-label="Results"><table>'
@@ -130,7 +131,7 @@ def _shown(value: Any) -> str:
 
 
 def _links(row: Mapping[str, Any], *, partial: bool = False) -> str:
-    """The run as a page, as a notebook, and its traces."""
+    """Return the run as a page, as a notebook, and its traces."""
     words = {"page": "partial page" if partial else "page", "notebook": "notebook"}
     found = [
         f'<a href="{html.escape(row[key])}">{word}</a>' for key, word in words.items() if row[key]
@@ -152,7 +153,7 @@ def _footer(project: Project, results: Results) -> str:
         f"with all parameters and all checks. Made by <code>{_text(command)}</code>, which goes on "
         f"where it stopped and repeats nothing. {seconds:.0f} seconds of runs in all"
         f"{f'; last run {_text(last)}' if last else ''}. Python {_text(project.python)}, lib/ "
-        f"<code>{project.lib_digest[:12]}</code>, {_text(_data(results))}.</p>"
+        f"<code>{library_digest()[:12]}</code>, {_text(_data(results))}.</p>"
     )
 
 

@@ -1,12 +1,12 @@
 """The small plots of a sweep's page: one number a panel, against a parameter that varies."""
 
 import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bookrun.display.figures import svg
 from bookrun.sweeps.grid import Plot
 from bookrun.sweeps.points import OUTSIDE
 from bookrun.sweeps.results import Results
@@ -33,14 +33,15 @@ class Panel:
 
 
 def panels(results: Results) -> list[Panel]:
-    """The panels that the grid file asks for, or one for each number that the chapter reported."""
+    """Return the panels that the grid file asks for, or one for each reported number."""
     frame = results.frame
     known = {*results.numbers, *results.checks}
     plot = results.grid.plot
     groups = [tuple(name for name in group if name in known) for group in plot.y]
     groups = [group for group in groups if group] or [(name,) for name in results.numbers]
     numeric = [name for name in results.varied if _is_numeric(frame[name])]
-    if frame.empty or not groups or not (plot.x or numeric):
+    drawable = not plot.x or frame[plot.x].dtype.kind in "if"  # numbers beyond 64 bits are text
+    if frame.empty or not groups or not (plot.x or numeric) or not drawable:
         return []
     axes = [plot.x] if plot.x else _axes(frame, numeric)
     return [_panel(results, x, _by(results, plot, x), group) for group in groups for x in axes][
@@ -53,7 +54,7 @@ def _is_numeric(column: Any) -> bool:
 
 
 def _axes(frame: "DataFrame", numeric: Sequence[str]) -> list[str]:
-    """What to draw against: the finest parameter of a grid, each parameter of a random sample."""
+    """Return what to draw against: a grid's finest parameter, each parameter of a random sample."""
     counts = {name: int(frame[name].nunique()) for name in numeric}
     scattered = [name for name in numeric if counts[name] > 0.8 * len(frame)]
     if len(scattered) > 1:
@@ -62,7 +63,7 @@ def _axes(frame: "DataFrame", numeric: Sequence[str]) -> list[str]:
 
 
 def _by(results: Results, plot: Plot, x: str) -> str:
-    """The parameter that has a line for each of its values; empty where none has few enough."""
+    """Return the parameter that has a line for each value; empty where none has few enough."""
     if plot.by and plot.by != x:
         return plot.by
     others = [name for name in results.varied if name != x]
@@ -79,11 +80,8 @@ def _panel(results: Results, x: str, by: str, group: tuple[str, ...]) -> Panel:
     with style.context(STYLE):
         fig, ax = plt.subplots(figsize=(4.6, 3.2))
         _draw(ax, results, x, by, group)
-        stream = io.BytesIO()
-        with plt.rc_context({"svg.hashsalt": "sweep"}):
-            fig.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        picture = base64.b64encode(svg(fig, "sweep").encode()).decode()
         plt.close(fig)
-    picture = base64.b64encode(stream.getvalue()).decode()
     names = " and ".join(group)
     return Panel(
         f"{names} against {x}",

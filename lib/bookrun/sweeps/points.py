@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bookrun.errors import BookError
-from bookrun.execution.freshness import Record, record_for
+from bookrun.execution.data import bring
+from bookrun.execution.freshness import Inputs, inputs_of
 from bookrun.files import digest, write_atomic
 from bookrun.outputs import CHECK, NUMBER, TRACE, outputs
 from bookrun.project import Project
-from bookrun.sweeps.grid import Grid
+from bookrun.sweeps.grid import POINTS, Grid
 
 OK = "ok"
 OUTSIDE = "outside"  # a check lies outside its bounds
@@ -30,7 +30,7 @@ _RECORD = "record.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What a run of a point found; the record beside its notebook."""
+    """The outcome of a point's run, kept beside its notebook."""
 
     status: str
     seconds: float
@@ -48,7 +48,7 @@ class Found:
 class Point:
     """One setting of a chapter's parameters."""
 
-    record: Record
+    record: Inputs
     values: Mapping[str, Any]  # those that depart from the parameters cell
     home: Path  # build/sweeps/points/CHAPTER
 
@@ -59,7 +59,7 @@ class Point:
 
     @property
     def directory(self) -> Path:
-        """Where its notebook, its traces and its record are kept."""
+        """Return where its notebook, its traces and its record are kept."""
         return self.home / self.id
 
     @property
@@ -74,11 +74,11 @@ class Point:
 
     @property
     def log(self) -> Path:
-        """What the run wrote besides its notebook."""
+        """Return what the run wrote besides its notebook."""
         return self.directory / "log.txt"
 
     def found(self) -> Found | None:
-        """What the last run found; ``None`` where there was none, or it was cut short."""
+        """Return what the last run found; ``None`` where there was none, or it was cut short."""
         try:
             content = json.loads((self.directory / _RECORD).read_text(encoding="utf-8"))
             return Found(**content["found"])
@@ -99,10 +99,10 @@ class Point:
 
 
 def points_of(project: Project, grid: Grid) -> list[Point]:
-    """The points of a grid, in order."""
-    record = record_for(project, grid.chapter, "sweep", {})
+    """Return the points of a grid, in order."""
+    record = inputs_of(project, grid.chapter, "sweep", {})
     defaults = record.parameters
-    home = sweeps_directory(project) / "points" / grid.chapter.name
+    home = sweeps_directory(project) / POINTS / grid.chapter.name
     found = []
     for varied in grid.points:
         values = {**grid.fixed, **varied}
@@ -112,29 +112,24 @@ def points_of(project: Project, grid: Grid) -> list[Point]:
 
 
 def sweeps_directory(project: Project) -> Path:
-    """Everything that sweeps generate."""
+    """Return everything that sweeps generate."""
     return project.build / "sweeps"
 
 
 def bring_data(grid: Grid) -> None:
     """Fetch the chapter's data before any point starts. Raises ``BookError``."""
-    if not grid.chapter.data:
-        return
-    from localgd import datasets
-
-    for name in grid.chapter.data:
-        try:
-            datasets.prefetch(name)
-        except ValueError as error:
-            raise BookError(f"chapter {grid.chapter.name}: its data: {error}") from None
+    bring(grid.chapter.data, f"chapter {grid.chapter.name}")
 
 
 def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failure: Any) -> Found:
-    """What an executed notebook reported and checked, as it is kept."""
+    """Return what an executed notebook reported and checked, as it is kept."""
     content = dict(notebook)
     numbers: dict[str, Any] = {}
     for _, record in outputs(content, NUMBER):
         numbers[_unused(record["name"], numbers)] = record["value"]
+    traces: dict[str, str] = {}
+    for _, record in outputs(content, TRACE):
+        traces[_unused(record["name"], traces)] = record["file"]
     checks = [record for _, record in outputs(content, CHECK)]
     outside = any(record["outcome"] == "failed" for record in checks)
     return Found(
@@ -143,7 +138,7 @@ def harvest(notebook: Mapping[str, Any], seconds: float, attempts: int, **failur
         attempts=attempts,
         numbers=numbers,
         checks=checks,
-        traces={record["name"]: record["file"] for _, record in outputs(content, TRACE)},
+        traces=traces,
         executed=datetime.now(UTC).isoformat(timespec="seconds"),
         **failure,
     )

@@ -9,6 +9,7 @@ left open; ``error``; ``seconds``, ``attempts``, ``executed``; and ``notebook``,
 
 import io
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from bookrun.sweeps.grid import Grid
 from bookrun.sweeps.points import FAILED, OUTSIDE, Found, Point
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 _OWN = ("point", "status", "outside", "unchecked", "error", "seconds", "attempts", "executed")
 _LINKS = ("notebook", "page", "traces")
@@ -30,7 +31,7 @@ _LINKS = ("notebook", "page", "traces")
 
 @dataclass(frozen=True)
 class Results:
-    """What a sweep found: its table, and where the table and the page are."""
+    """The outcome of a sweep: its table, and where the table and the page are."""
 
     grid: Grid
     frame: "DataFrame"
@@ -51,7 +52,7 @@ class Results:
 
     @property
     def summary(self) -> str:
-        """How many points ended how, and the ones that failed by name."""
+        """Return how many points ended how, and the ones that failed by name."""
         counts = self.frame["status"].value_counts()
         words = [f"{count} {status}" for status, count in counts.items()]
         lines = [f"{len(self.frame)} points: {', '.join(words) or 'none'}"]
@@ -69,7 +70,7 @@ class Results:
 
 
 def gather(grid: Grid, points: Sequence[Point], directory: Path) -> Results:
-    """The table of the points that were run, sorted by the parameters that vary."""
+    """Return the table of the points that were run, sorted by the parameters that vary."""
     import pandas as pd
 
     varied = grid.varied
@@ -92,6 +93,8 @@ def gather(grid: Grid, points: Sequence[Point], directory: Path) -> Results:
     measured = [*numbers.values(), *checks.values()]
     frame[measured] = frame[measured].astype("float64")
     frame = frame.sort_values(list(varied), kind="stable", ignore_index=True)
+    for name in parameters:
+        frame[name] = _storable(frame[name])
     return Results(grid, frame, directory, tuple(numbers.values()), tuple(checks.values()), varied)
 
 
@@ -126,19 +129,36 @@ def _link(path: Path, directory: Path) -> str:
 
 
 def _checked(found: Found) -> dict[str, Any]:
-    """The checked values by name; of a name that comes again, the last."""
+    """Return the checked values by name; of a name that comes again, the last."""
     return {check["name"]: check["value"] for check in found.checks}
 
 
 def _columns(names: Sequence[Sequence[str]], taken: set[str], suffix: str) -> dict[str, str]:
-    """The column of each name, in the order in which the chapter gave them."""
-    every = dict.fromkeys(name for one in names for name in one)
-    return {name: f"{name} ({suffix})" if name in taken else name for name in every}
+    """Return the column of each name, in the order in which the chapter gave them."""
+    columns: dict[str, str] = {}
+    for name in dict.fromkeys(name for one in names for name in one):
+        column = f"{name} ({suffix})" if name in taken else name
+        while column in taken or column in columns.values():
+            column += "′"
+        columns[name] = column
+    return columns
 
 
 def _plain(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list) else value
 
 
+def _storable(column: "Series[Any]") -> "Series[Any]":
+    """Return the column as text where it holds a whole number that no table has a type for."""
+    large = (isinstance(v, int) and not -(2**63) <= v < 2**63 for v in column)
+    return column.map(str) if any(large) else column
+
+
 def _float(value: Any) -> float:
-    return float("nan") if value is None else float(value)
+    """Return the value of a cell; what was reported beyond all floats is infinite."""
+    if value is None:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

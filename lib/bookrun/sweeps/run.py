@@ -9,12 +9,14 @@ from pathlib import Path
 from bookrun.display.markup import number
 from bookrun.errors import BookError
 from bookrun.execution.kernel import kernel_environment
+from bookrun.execution.progress import progress
 from bookrun.files import build_lock
 from bookrun.outputs import PIPELINE
 from bookrun.project import Project, cores
 from bookrun.sweeps import grid as grids
 from bookrun.sweeps import page, results
 from bookrun.sweeps.cluster import connected, deliveries
+from bookrun.sweeps.interruption import held_back
 from bookrun.sweeps.points import (
     FAILED,
     OUTSIDE,
@@ -25,9 +27,7 @@ from bookrun.sweeps.points import (
     sweeps_directory,
 )
 from bookrun.sweeps.results import Results
-from bookrun.sweeps.task import Assignment, code_digest
-
-Say = Callable[[Point, Found], None]
+from bookrun.sweeps.task import Assignment, library_digest
 
 
 def sweep(
@@ -70,7 +70,7 @@ def sweep(
 
 
 def planned(project: Project, path: Path, every: int = 1) -> str:
-    """The points of a grid file, one a line, and which of them are there already."""
+    """Return the points of a grid file, one a line, and which of them are there already."""
     grid = grids.load(project, path)
     lines = []
     for point in points_of(project, grid)[::every]:
@@ -83,12 +83,12 @@ def planned(project: Project, path: Path, every: int = 1) -> str:
 
 
 def described(point: Point, varied: Sequence[str]) -> str:
-    """A point in words: the parameters that vary."""
+    """Return a point in words: the parameters that vary."""
     return ", ".join(f"{name}={number(point.record.parameters[name])}" for name in varied)
 
 
 def _root_of(file: Path) -> Path:
-    """The repository that a grid file is in."""
+    """Return the repository that a grid file is in."""
     for parent in file.resolve().parents:
         if (parent / "_toc.yml").is_file():
             return parent
@@ -101,7 +101,7 @@ def _to_run(point: Point, retry: bool) -> bool:
 
 
 def workers(wanted: int | None, count: int) -> int:
-    """How many chapters run at once, so that no core has two of them.
+    """Return how many chapters run at once, so that no core has two of them.
 
     Inside a chapter of the build that is as many as the build gave it threads.
     """
@@ -120,7 +120,7 @@ def _run(
 
     count = workers(jobs, len(pending))
     by_id = {point.id: point for point in pending}
-    code = code_digest()
+    code = library_digest()
     assignments = [
         Assignment(
             id=point.id,
@@ -134,40 +134,33 @@ def _run(
         for point in pending
     ]
     with (
+        held_back() as pause,
         connected(scheduler, count) as client,
-        _progress(grid, len(pending), total) as say,
-        contextlib.closing(deliveries(client, assignments)) as delivered,
+        _telling(grid, len(pending), total) as tell,
+        contextlib.closing(deliveries(client, assignments, pause)) as delivered,
     ):
         for delivery in delivered:
             point = by_id[delivery.id]
             point.keep(delivery.found, delivery.files)
-            say(point, delivery.found)
+            tell(point, delivery.found)
 
 
 @contextlib.contextmanager
-def _progress(grid: grids.Grid, count: int, total: int) -> Iterator[Say]:
-    """Yield what reports a point that has ended: a bar on a terminal, else a line each."""
-    from tqdm import tqdm
-
+def _telling(grid: grids.Grid, count: int, total: int) -> Iterator[Callable[[Point, Found], None]]:
+    """Yield what reports a point that has ended."""
     tally = {FAILED: 0, OUTSIDE: 0}
-    terminal = sys.stderr.isatty()
-    with tqdm(
-        total=total, initial=total - count, unit="point", leave=False, disable=not terminal
-    ) as bar:
+    with progress(total, "point", sys.stderr, total - count) as say:
 
-        def say(point: Point, found: Found) -> None:
-            line = f"{described(point, grid.varied)}: {_worded(found)}"
+        def tell(point: Point, found: Found) -> None:
             if found.status in tally:
                 tally[found.status] += 1
-                counts = (f"{number} {status}" for status, number in tally.items() if number)
-                bar.set_postfix_str(", ".join(counts), refresh=False)
-            if not terminal:
-                print(line, file=sys.stderr, flush=True)
-            elif found.status == FAILED or found.attempts > 1:
-                bar.write(line, file=sys.stderr)
-            bar.update()
+            say(
+                f"{described(point, grid.varied)}: {_worded(found)}",
+                ", ".join(f"{number} {status}" for status, number in tally.items() if number),
+                dull=found.status != FAILED and found.attempts == 1,
+            )
 
-        yield say
+        yield tell
 
 
 def _worded(found: Found) -> str:

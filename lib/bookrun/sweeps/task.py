@@ -1,4 +1,4 @@
-"""What a worker of the cluster does: it runs one point, in a process of its own on a leash.
+"""Run one point on a worker of the cluster, in a process of its own that ends with it.
 
 The worker may sit on another machine. It is given the chapter's text and gives back the files,
 so that no disk has to be shared; the library and the data it must have, the same ones.
@@ -7,7 +7,6 @@ so that no disk has to be shared; the library and the data it must have, the sam
 import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.display.reports import TRACES
-from bookrun.execution.notebook_worker import Account, Order
-from bookrun.execution.process_pool import leashed
+from bookrun.execution.notebook_worker import Order, account_in
+from bookrun.execution.process_pool import start
 from bookrun.files import digest, digest_files
-from bookrun.outputs import RECORD, SWEEP, read_notebook
+from bookrun.outputs import RUN, SWEEP, read_notebook
 from bookrun.sweeps.notebook_page import page_of
 from bookrun.sweeps.points import Found, harvest
 
@@ -44,14 +43,14 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What came out: the record's content, and the files by name."""
+    """A point that has run: what it found, and its files by name."""
 
     id: str
     found: Found
     files: dict[str, bytes]
 
 
-def code_digest() -> str:
+def library_digest() -> str:
     """Fingerprint of the library that this process imports, as it stands on the disk now."""
     import bookrun
     import localgd
@@ -62,23 +61,32 @@ def code_digest() -> str:
 
 @cache
 def _worker_code() -> str:
-    """The fingerprint when this worker ran its first point."""
-    return code_digest()
+    """Return the fingerprint when this worker ran its first point."""
+    return library_digest()
+
+
+class KilledError(Exception):
+    """The process or the kernel of a point was killed, which says nothing about the chapter."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__(delivery)
+        self.delivery = delivery
 
 
 def run_point(assignment: Assignment) -> Delivery:
-    """Run the point; when its process is killed, run it once more.
+    """Run the point.
 
-    A chapter that raises is a result. Raises ``RuntimeError`` where this machine has another
-    library or other data than the record says.
+    A chapter that raises is a result. Raises ``KilledError`` where its process or its kernel was,
+    and ``RuntimeError`` where this machine has another library or other data than the record says.
     """
+    from distributed import get_worker
+
     _same_here(assignment)
-    for attempt in (1, 2):
-        _announce(assignment.id)
-        delivery, killed = _attempt(assignment, attempt)
-        if not killed:
-            break
-    return delivery
+    worker = get_worker()
+    worker.log_event(TOPIC, {"start": assignment.id})
+    # The cluster clears its directory, also after a worker was killed.
+    with tempfile.TemporaryDirectory(prefix="point-", dir=worker.local_directory) as scratch:
+        return _delivered(assignment, Path(scratch))
 
 
 def _same_here(assignment: Assignment) -> None:
@@ -91,69 +99,49 @@ def _same_here(assignment: Assignment) -> None:
             raise RuntimeError(f"this worker has other {name} data than the sweep")
 
 
-def _announce(point: str) -> None:
-    from distributed import get_worker
-
-    get_worker().log_event(TOPIC, {"start": point})
-
-
-def _attempt(assignment: Assignment, attempt: int) -> tuple[Delivery, bool]:
-    """Run the point once; whether its process or its kernel was killed comes second."""
-    from distributed import get_worker
-
-    home = get_worker().local_directory  # the cluster clears it, also after a worker was killed
-    with tempfile.TemporaryDirectory(prefix="point-", dir=home) as scratch:
-        place = Path(scratch)
-        name = assignment.record["chapter"]
-        output, failed, account = (place / f"{k}.json" for k in ("output", "failed", "account"))
-        here = assignment.cwd if Path(assignment.cwd).is_dir() else scratch
-        Order(
-            chapter=name,
-            text=assignment.text,
-            parameters=assignment.values,
-            record=assignment.record,
-            cwd=here,
-            output=str(output),
-            failed=str(failed),
-            account=str(account),
-        ).write(place / "order.json")
-        traces = place / "traces"
-        traces.mkdir()
-        own = {**assignment.environment, SWEEP: "1", TRACES: str(traces)}
-        started = time.monotonic()
-        status = _run([str(place / "order.json")], place / "log.txt", own)
-        seconds = time.monotonic() - started
-        notebook = read_notebook(output) or read_notebook(failed) or {}
-        ended = _account(account)
-        failure: dict[str, Any] = {}
-        if ended is None:
-            failure = {"error": f"its process ended with status {status}"}
-        elif ended.error:
-            failure = {
-                "error": ended.error, "cell": ended.cell, "first_line": ended.first_line
-            }  # fmt: skip
-        seconds = notebook.get("metadata", {}).get(RECORD, {}).get("seconds", seconds)
-        found = harvest(notebook, seconds, attempt, **failure)
-        files = {path.name: path.read_bytes() for path in traces.iterdir()}
-        files["log.txt"] = (place / "log.txt").read_bytes()
-        if notebook:
-            files[f"{name}.ipynb"] = json.dumps(notebook, indent=1).encode()
-            files[f"{name}.html"] = page_of(notebook, name).encode()
-    killed = ended is None if status < 0 else ended is not None and ended.died
-    return Delivery(assignment.id, found, files), killed
+def _delivered(assignment: Assignment, place: Path) -> Delivery:
+    """Run the point in the empty directory ``place``, and return what it has left there."""
+    name = assignment.record["chapter"]
+    output, failed, account = (place / f"{k}.json" for k in ("output", "failed", "account"))
+    Order(
+        chapter=name,
+        text=assignment.text,
+        parameters=assignment.values,
+        inputs=assignment.record,
+        cwd=assignment.cwd if Path(assignment.cwd).is_dir() else str(place),
+        output=str(output),
+        failed=str(failed),
+        account=str(account),
+    ).write(place / "order.json")
+    traces = place / "traces"
+    traces.mkdir()
+    own = {**assignment.environment, SWEEP: "1", TRACES: str(traces)}
+    started = time.monotonic()
+    status = _run([str(place / "order.json")], place / "log.txt", own)
+    seconds = time.monotonic() - started
+    notebook = read_notebook(output) or read_notebook(failed) or {}
+    ended = account_in(account)
+    failure: dict[str, Any] = {}
+    if ended is None:
+        failure = {"error": f"its process ended with status {status}"}
+    elif ended.error:
+        failure = {"error": ended.error, "cell": ended.cell, "first_line": ended.first_line}
+    seconds = notebook.get("metadata", {}).get(RUN, {}).get("seconds", seconds)
+    files = {path.name: path.read_bytes() for path in traces.iterdir()}
+    files["log.txt"] = (place / "log.txt").read_bytes()
+    if notebook:
+        files[f"{name}.ipynb"] = json.dumps(notebook, indent=1).encode()
+        files[f"{name}.html"] = page_of(notebook, name).encode()
+    delivery = Delivery(assignment.id, harvest(notebook, seconds, 1, **failure), files)
+    if (status < 0) if ended is None else ended.died:
+        raise KilledError(delivery)
+    return delivery
 
 
 def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int:
-    """The status of the chapter's process, which ends when this worker does or is told to stop."""
+    """Return the status of the chapter's process, which ends with this worker, or when told to."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            leashed("bookrun.execution.notebook_worker", arguments),
-            stdin=subprocess.PIPE,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
+        process = start("bookrun.execution.notebook_worker", arguments, stream, environment)
         try:
             while process.poll() is None and not _unwanted():
                 time.sleep(_POLL_SECONDS)
@@ -166,16 +154,9 @@ def _run(arguments: list[str], log: Path, environment: Mapping[str, str]) -> int
 
 
 def _unwanted() -> bool:
-    """Whether the sweep gave this task up while it ran."""
+    """Return whether the sweep gave this task up while it ran."""
     from distributed import get_worker
 
     worker = get_worker()
     task = worker.state.tasks.get(worker.get_current_task())
     return task is None or task.state == "cancelled"
-
-
-def _account(path: Path) -> Account | None:
-    try:
-        return Account(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None

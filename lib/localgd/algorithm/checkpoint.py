@@ -26,7 +26,7 @@ from localgd.fingerprint import describe, digest, plain
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run keeps its checkpoint and how often it writes it.
+    """The place of a run's checkpoint, and how often it is written.
 
     `path`: the file; it appears whole or not at all.  `every_seconds`: write when so much
     time has passed since the last writing, within a round too.  `every_rounds`: write after
@@ -224,7 +224,7 @@ class Keeper(NoKeeper):
         self._written, self._rows = time.monotonic(), safe.rows
 
     def _is_ours(self) -> bool:
-        """Whether the file is as this run has written it last."""
+        """Return whether the file is as this run has written it last."""
         if _mark(self.path) == self._mark:
             return True
         try:  # an interrupt may have come before it was noted

@@ -1,7 +1,8 @@
-"""What a checkpoint holds: a snapshot of a run, the rows so far, and what tells it from others."""
+"""Hold a snapshot of a run, the rows so far, and what tells the run from others."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -16,9 +17,9 @@ from localgd.algorithm.local_phase import Within
 from localgd.algorithm.local_steps import Position
 from localgd.algorithm.rounds import Snapshot
 
-_FORMAT = "localgd checkpoint 3"
+#: The file begins with this line and the SHA-256 of all that follows, a line as well.
+_FORMAT = b"localgd checkpoint 4\n"
 _KEYS = {
-    "format",
     "fingerprint",
     "provenance",
     "rows",
@@ -46,7 +47,6 @@ def encode(
     buffer = io.BytesIO()
     torch.save(
         {
-            "format": _FORMAT,
             "fingerprint": dict(fingerprint),
             "provenance": json.dumps(provenance),
             "rows": [_plain(row) for row in rows],
@@ -63,20 +63,42 @@ def encode(
         },
         buffer,
     )
-    return buffer.getvalue()
+    return sealed(buffer.getvalue())
+
+
+def sealed(content: bytes) -> bytes:
+    """Return `content` after the name of the format and its digest."""
+    return _FORMAT + _digest(content) + content
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read the file at `path`.  Raises `ValueError` where it is not a checkpoint."""
+    """Read the file at `path`.
+
+    Raises `ValueError` where it is not a checkpoint, or not as it was written, and `OSError`
+    where it cannot be read.
+    """
+    whole = path.read_bytes()
+    if not whole.startswith(_FORMAT):
+        name = _FORMAT.decode().strip()
+        raise ValueError(f"{path} is not a checkpoint of a run ({name})")
+    start = len(_FORMAT) + len(_digest(b""))
+    content = whole[start:]
+    if whole[len(_FORMAT) : start] != _digest(content):
+        raise ValueError(
+            f"{path} is damaged: its content is not what was written (SHA-256). Remove it to "
+            "start anew"
+        )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a file of any other kind may fail in any way
         raise ValueError(f"{path} is not a checkpoint of a run ({type(error).__name__})") from None
-    if not isinstance(state, dict) or state.get("format") != _FORMAT or set(state) != _KEYS:
-        raise ValueError(f"{path} is not a checkpoint of a run ({_FORMAT})")
+    if not isinstance(state, dict) or set(state) != _KEYS:
+        raise ValueError(f"{path} is not a checkpoint of a run: it holds something else")
     return state
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode() + b"\n"
 
 
 def rows(state: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Reply(NamedTuple):
-    """What a round's message brought, for entries of x of which the last are buffers."""
+    """The result of a round's message, for entries of x of which the last are buffers."""
 
     mean: Tensor  # (d,) (1/m) Σ x^{i,T_i}, buffers included
     mean_square_move: Tensor | None  # () (1/m) Σ ‖x^{i,T_i} − x_n‖², without the buffers
@@ -27,6 +27,14 @@ class OneProcess:
     def average(self, values: Tensor) -> Tensor:
         """(1/m) Σ v_i over the nodes, (m, …) → (…)."""
         return values.mean(0)
+
+    def every_node(self, rows: Tensor) -> Tensor:
+        """Return what all nodes have computed, (m, …), for the rows of this process."""
+        return rows
+
+    def slowest(self, seconds: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the times of the slowest process, the same in all."""
+        return seconds
 
     def all_agree(self, verdict: bool) -> bool:
         """Return whether `verdict` is true of all nodes, in every process."""

@@ -22,7 +22,7 @@ SHED_STEPS = 64
 
 
 class Position(NamedTuple):
-    """Where the nodes of a chunk stand in a round, for the steps to be gone on with from there."""
+    """The state of a chunk's nodes in a round, from which their steps can be gone on with."""
 
     x: Tensor  # (c, d)
     steps: Tensor  # (c,) int64, local steps taken, without those in `together`
@@ -214,6 +214,16 @@ def mapped(
             end: End = stopped.value
             return end
         yield function(place)
+
+
+def end_of(places: Generator[object, None, End]) -> End:
+    """Return what some places end in."""
+    while True:
+        try:
+            next(places)
+        except StopIteration as stopped:
+            end: End = stopped.value
+            return end
 
 
 def block(

@@ -15,11 +15,14 @@ from torch import Tensor
 from localgd.algorithm.communication import OneProcess, Reply
 from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
 from localgd.algorithm.local_steps import mapped, square_norms
+from localgd.algorithm.path_record import Start
+from localgd.algorithm.paths import LocalPaths
 from localgd.algorithm.rules import Plan, RoundInfo, Rule
 from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
-from localgd.problem import Chunk, Problem
+from localgd.engine.replay_check import check_replays
+from localgd.problem import Chunk, ClosedPaths, Problem
 
 #: What to know of every average: x_n, shape (d,) ↦ numbers by name.
 Measure = Callable[[Tensor], Mapping[str, float]]
@@ -44,13 +47,14 @@ class View(NamedTuple):
     """All that is evaluated at x_n."""
 
     gradients: Tensor  # (m, d) ∇f_i(x_n): the record's and the first local step's
+    start: Start  # of the local paths
     loss: float
     grad_norm_sq: float
     local_grad_norm_sq: NDArray[np.float64]  # (m,) ‖∇f_i(x_n)‖²
 
 
 class ServerStep(NamedTuple):
-    """Where a round has led."""
+    """The point to which a round has led."""
 
     x: Tensor  # (d,) x_{n+1}
     view: View  # there
@@ -72,12 +76,14 @@ class Rounds:
         chunks: list[Chunk],
         measure: Measure | None = None,
         server: Server | None = None,
+        trail: ClosedPaths | None = None,
     ) -> None:
         self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
         self.recorder, self.evaluator, self.chunks = recorder, evaluator, chunks
         self.measure, self.server = measure, Average() if server is None else server
-        self.communication = OneProcess()
+        self.communication, self.trail = OneProcess(), trail
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
+        check_replays(problem, self.bound, x)
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
         self.last_steps: NDArray[np.float64] | None = None
         self.frozen = False
@@ -90,7 +96,7 @@ class Rounds:
 
     @property
     def done(self) -> int:
-        """How many rounds are done."""
+        """Return how many rounds are done."""
         return max(0, len(self.recorder.rows) - 1)
 
     def resume(self, at: Snapshot) -> None:
@@ -145,22 +151,29 @@ class Rounds:
             self.etas,
             plan,
             self.leap,
+            trail=self.trail,
+            record=self.view.start if self.rule.wants_paths else None,
             within=self.within,
         )
         phase = yield from mapped(self._reach, places)
+        computed = time.perf_counter()
         unmoved = self.communication.all_agree(torch.equal(phase.x, self.x.expand_as(phase.x)))
         self.frozen = unmoved and self.rule.constant
         if not unmoved and self.evaluator.reconsider(
             self.bound, (planned - 1) * _known_steps(plan)
         ):
             self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
+        sending = time.perf_counter()
         reply = self.communication.exchange(
             self.x, phase.x, self.problem.num_buffers, self.server.needs_square_move
         )
+        times = (computed - began, time.perf_counter() - sending)
         step = (
             ServerStep(self.x, self.view, False) if unmoved else self._server_step(reply, phase.x)
         )
         self.x, self.view = step.x, step.view
+        if self.rule.wants_paths:
+            self._tell_rule(phase, *times)
         self._show()
         self._record(phase, step.undone, self._traffic(reply, step, phase.x), began)
         self.last_steps, self.within = phase.steps, None
@@ -171,8 +184,22 @@ class Rounds:
         """Let the run be resumed from this place."""
         self.safe = self._snapshot(within)
 
+    def _tell_rule(self, phase: LocalPhase, computing: float, communicating: float) -> None:
+        """Tell the rule of the round's paths and times; one number a node and step, and two."""
+        assert phase.path is not None
+        times = self.communication.slowest((computing / max(phase.steps.max(), 1), communicating))
+        losses, squares = (self.communication.every_node(rows) for rows in phase.path)
+        self.rule.observe(
+            LocalPaths(
+                losses.cpu().numpy().astype(np.float64),
+                squares.cpu().numpy().astype(np.float64),
+                self.etas[:, 0].cpu().numpy().astype(np.float64),
+                *times,
+            )
+        )
+
     def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
-        """Whether the caller's criterion is met at x_n."""
+        """Return whether the caller's criterion is met at x_n."""
         if callable(stop):
             return bool(stop(self.trace("rounds")))
         assert self.shown_view is not None
@@ -255,10 +282,11 @@ class Rounds:
         numbers = torch.cat([common, norms, losses + norms]).cpu().numpy().astype(np.float64)
         if not np.isfinite(numbers[2 + m :]).all():
             raise self._divergence(losses + norms, ends)
-        return View(gradients, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
+        known = Start(losses, norms)
+        return View(gradients, known, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
 
     def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
-        """The error that names the node to blame for `values` at the average of `ends`.
+        """Return the error that names the node to blame for `values` at the average of `ends`.
 
         It is the one whose own model is not finite; or the one whose value is not, where
         others' are; or the one that went farthest, having pulled the average along.
@@ -291,7 +319,7 @@ class Rounds:
         )
 
     def _measured(self) -> dict[str, float]:
-        """What the caller wants to know of x_n, or an error that says what is no number."""
+        """Return what the caller wants to know of x_n, or an error that says what is no number."""
         rows = self.recorder.rows
         if self.measure is None:
             if rows and rows[0]["measures"]:
@@ -315,7 +343,7 @@ class Rounds:
 
 
 def _known_steps(plan: Plan) -> int:
-    """The steps that a round like this one surely takes."""
+    """Return the steps that a round like this one surely takes."""
     if plan.max_steps is None or plan.grad_tol is not None:
         return 1
     return int(plan.max_steps.max())

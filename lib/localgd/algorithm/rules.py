@@ -1,4 +1,4 @@
-"""How many local steps each node takes in a round: T_i, from 1 to ∞.
+"""T_i, the number of local steps that node i takes in a round: from 1 to ∞.
 
 A rule turns what is known at the start of a round (`RoundInfo`) into a `Plan` that the
 loop carries out, so a rule that adapts T to what it has seen is one more class.
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from localgd.algorithm.paths import LocalPaths
 from localgd.fingerprint import describe
 
 
 @dataclass(frozen=True, eq=False)
 class RoundInfo:
-    """What is known when round `round` begins, at x_n with n = round − 1."""
+    """The state of knowledge when round `round` begins, at x_n with n = round − 1."""
 
     round: int
     loss: float
@@ -42,19 +43,26 @@ class Plan:
 
 
 class Rule(ABC):
-    """How many local steps every node takes; see `plan`.
+    """A rule that says how many local steps every node takes; see `plan`.
 
     A rule whose plans depend on more than `RoundInfo` keeps that in its state: for a run with
-    a checkpoint it overrides `state_dict` and `load_state_dict`.
+    a checkpoint it overrides `state_dict` and `load_state_dict`, and `run` works on a copy.
     """
 
     #: Whether the same x_n always gets the same plan, whatever the round.  Then a round in
     #: which no node moves is the last one.
     constant = False
+    #: Whether `observe` is to be told each round's paths.  Local steps then also compute their
+    #: losses.
+    wants_paths = False
 
     @abstractmethod
     def plan(self, info: RoundInfo, num_nodes: int) -> Plan:
         """Return the local work of the coming round."""
+
+    def observe(self, paths: LocalPaths) -> None:
+        """Take note of the round that is over; only where `wants_paths`."""
+        return
 
     def check(self, num_nodes: int) -> None:
         """Raise `ValueError` where the rule does not fit `num_nodes` nodes."""
@@ -85,7 +93,7 @@ class FixedSteps(Rule):
     def __init__(self, T: int | Sequence[int]) -> None:
         self._per_node = isinstance(T, Sequence | np.ndarray)
         values: Sequence[Any] = T if isinstance(T, Sequence | np.ndarray) else [T]
-        self.steps = tuple(_step_count(value) for value in values)
+        self.steps = tuple(check_step_count(value) for value in values)
         if not self.steps:
             raise ValueError("local_steps is empty: expected one integer, or one per node")
 
@@ -119,7 +127,7 @@ class UntilStationary(Rule):
         if not (math.isfinite(grad_tol) and grad_tol > 0):
             raise ValueError(f"grad_tol={grad_tol} must be positive and finite")
         self.grad_tol = float(grad_tol)
-        self.max_steps = _step_count(max_steps, "max_steps")
+        self.max_steps = check_step_count(max_steps, "max_steps")
 
     def plan(self, info: RoundInfo, num_nodes: int) -> Plan:
         """Return the same tolerance and bound for every node and round."""
@@ -152,7 +160,7 @@ def as_rule(local_steps: int | Sequence[int] | Rule) -> Rule:
     return local_steps if isinstance(local_steps, Rule) else FixedSteps(local_steps)
 
 
-def _step_count(value: Any, name: str = "local_steps") -> int:
+def check_step_count(value: Any, name: str = "local_steps") -> int:
     """Return `value` as an integer ≥ 1, or say what is wrong with it."""
     if isinstance(value, float) and math.isinf(value):
         raise TypeError(f"{name}={value}: use ToOptimum() for T = ∞")

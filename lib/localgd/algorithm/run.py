@@ -133,6 +133,7 @@ def _loop(settings: Settings, measure: Measure | None) -> Rounds:
         chunks,
         measure,
         settings.server,
+        settings.trail,
     )
 
 

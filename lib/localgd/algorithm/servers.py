@@ -21,7 +21,7 @@ from localgd.problem import Problem
 
 
 class Received(NamedTuple):
-    """What a server step is taken from; p entries a vector, the parameters without buffers."""
+    """The input of a server step; p entries a vector, the parameters without buffers."""
 
     x: Tensor  # (p,) x_n
     mean: Tensor  # (p,) (1/m) Σ x^{i,T_i}
@@ -34,7 +34,7 @@ class Received(NamedTuple):
 
 
 class Server(ABC):
-    """How x_{n+1} follows from a round's message; see `step`.
+    """x_{n+1} from a round's message; see `step`.
 
     `run` works on a copy, so that one object serves any number of runs.  A server whose step
     depends on rounds before the last keeps that in its state: it overrides `state_dict` and
@@ -160,6 +160,56 @@ class Extrapolated(Server):
 
     def __repr__(self) -> str:
         return f"Extrapolated({self.kind!r}{', safeguard=True' if self.safeguard else ''})"
+
+
+class Nesterov(Server):
+    """x_{n+1} = y_{n+1} + β_n(y_{n+1} − y_n) with y_{n+1} = x_n + Δ̄: the average, with momentum.
+
+    Where a round is x ↦ x + b − Ax with a symmetric A whose eigenvalues on its range are in
+    [λ, 1], this is Nesterov's method for ½⟨x, Ax⟩ − ⟨b, x⟩ with step 1.  `condition` κ = 1/λ:
+    β = (√κ − 1)/(√κ + 1).  `condition` None: not known, β_n = (t_n − 1)/t_{n+1} with t_0 = 1 and
+    t_{n+1} = (1 + √(1 + 4t_n²))/2 (Beck & Teboulle 2009, FISTA), and `restart` begins the momentum
+    anew where it points against the mean move, ⟨Δ̄, y_{n+1} − y_n⟩ < 0 (the gradient scheme of
+    O'Donoghue & Candès 2015), by which it finds the pace of the unknown κ.
+    The nodes start from x_n, and rows of the trace are about it.
+    Raises `ValueError` for a condition below 1 or not finite, `TypeError` for a `restart` that is
+    not a truth value.
+    """
+
+    def __init__(self, condition: float | None = None, restart: bool = True) -> None:
+        if condition is not None and not (math.isfinite(condition) and condition >= 1):
+            raise ValueError(f"condition={condition} must be finite and ≥ 1, or None")
+        self.condition = None if condition is None else float(condition)
+        self.restart = check_flag(restart, "restart")
+        self._mean: Tensor | None = None  # y_n
+        self._t = 1.0
+
+    def step(self, received: Received) -> Tensor:
+        """Return y_{n+1} + β_n(y_{n+1} − y_n)."""
+        before, self._mean = self._mean, received.mean
+        direction = received.mean - (received.x if before is None else before)
+        if self.condition is not None:
+            root = math.sqrt(self.condition)
+            beta = 0.0 if before is None else (root - 1) / (root + 1)
+        else:
+            if self.restart and before is not None and float(direction.dot(received.move)) < 0:
+                self._t = 1.0
+            later = (1 + math.sqrt(1 + 4 * self._t**2)) / 2
+            beta, self._t = (self._t - 1) / later, later
+        return received.mean + beta * direction if beta else received.mean
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return y_n and t_n."""
+        return {"mean": self._mean, "t": self._t}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._mean, self._t = state["mean"], state["t"]
+
+    def __repr__(self) -> str:
+        if self.condition is not None:
+            return f"Nesterov(condition={self.condition:g})"
+        return f"Nesterov({'' if self.restart else 'restart=False'})"
 
 
 def check_flag(value: Any, name: str) -> bool:

@@ -19,14 +19,14 @@ from localgd.algorithm.servers import Server
 from localgd.algorithm.trace import Trace
 from localgd.engine.evaluator import Engine
 from localgd.fingerprint import plain
-from localgd.problem import Problem
+from localgd.problem import ClosedPaths, Problem
 
 Stop = float | Callable[[Trace], bool]
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What a run does, for the arguments of `run`; the problem is on its device, in its type."""
+    """The arguments of `run`, checked; the problem is on its device, in its type."""
 
     problem: Problem
     x0: Tensor  # (d,)
@@ -34,6 +34,7 @@ class Settings:
     server: Server
     etas: NDArray[np.float64]  # (m,)
     leap: Leap | None
+    trail: ClosedPaths | None  # where the rule wants paths and they have a closed form
     rounds: int
     stop: Stop | None
     device: torch.device
@@ -98,10 +99,11 @@ def check(
     return Settings(
         problem=problem,
         x0=_start(problem, x0, seed, target),
-        rule=rule,
+        rule=rule if type(rule).state_dict is Rule.state_dict else copy.deepcopy(rule),
         server=copy.deepcopy(server),
         etas=etas,
         leap=_leap(problem, etas, engine),
+        trail=problem.closed_paths(etas) if rule.wants_paths else None,
         rounds=int(rounds),
         stop=stop,
         device=target,

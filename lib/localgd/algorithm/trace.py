@@ -1,4 +1,4 @@
-"""What a run recorded: one row a round, with its provenance."""
+"""Keep what a run recorded: one row a round, with its provenance."""
 
 from __future__ import annotations
 

@@ -13,14 +13,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from localgd.geometry import AffineSubspace, intersection
-from localgd.problem import Problem
+from localgd.geometry.graded import SolutionSet, meet
+from localgd.geometry.sets import CONSISTENCY_TOL
+from localgd.problem import ClosedPaths, Problem
 
 
 class AffineOptima(Problem):
     """A problem whose S_i are affine subspaces: projections and d(x, S) follow from them."""
 
     @abstractmethod
-    def solution_sets(self) -> list[AffineSubspace] | None:
+    def solution_sets(self) -> Sequence[AffineSubspace] | None:
         """S_1, …, S_m as affine subspaces, or None where they are not."""
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
@@ -51,6 +53,31 @@ class AffineOptima(Problem):
 
         return leap
 
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return f_i(x) − Σ_k s_k²(1 − a_k^{2t})/(2λ_k) and Σ_k s_k² a_k^{2t}, for quadratics.
+
+        s = V_i∇f_i(x) are the coordinates of the gradient in the eigenvectors of H_i and
+        a_k = 1 − η_iλ_k.  O(mrT) work for T steps, r the largest rank of the H_i.
+        """
+        spectra = self.hessian_spectra()
+        if spectra is None:
+            return None
+        values = pad_sequence([s.values for s in spectra], batch_first=True)
+        rows = pad_sequence([s.vectors for s in spectra], batch_first=True)
+        shrink = (1.0 - torch.as_tensor(etas).to(values)[:, None] * values) ** 2
+        weights = torch.where(values > 0, 0.5 / values, 0.0)
+
+        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            losses, gradients = self.evaluate(x)
+            squares = torch.matmul(rows, gradients.unsqueeze(-1)).squeeze(-1) ** 2
+            powers = shrink.unsqueeze(-1) ** torch.arange(steps, device=x.device)
+            norms = torch.matmul(squares.unsqueeze(1), powers).squeeze(1)
+            worth = (squares * weights).unsqueeze(1)
+            rest = (losses - worth.sum(-1).squeeze(1)).clamp(min=0.0)[:, None]
+            return rest + torch.matmul(worth, powers).squeeze(1), norms
+
+        return trail
+
     def distance(self, x: Tensor) -> float | None:
         """d(x, S), or None where the S_i do not meet."""
         if self._intersection is None:
@@ -60,13 +87,21 @@ class AffineOptima(Problem):
     @cached_property
     def _intersection(self) -> AffineSubspace | None:
         sets = self.solution_sets()
-        return None if sets is None else intersection(sets)
+        if sets is None:
+            return None
+        graded = [each for each in sets if isinstance(each, SolutionSet)]
+        if len(graded) == len(sets):
+            found = meet(graded, CONSISTENCY_TOL)
+            return None if found is None else found.to(sets[0].point.device, sets[0].point.dtype)
+        return intersection(sets)
 
     @cached_property
     def _projection(self) -> Callable[[Tensor], Tensor] | None:
         sets = self.solution_sets()
         if sets is None:
             return None
+        if any(isinstance(each, SolutionSet) for each in sets):
+            return lambda x: torch.stack([s.project(x[node]) for node, s in enumerate(sets)])
         move = _towards([s.normals for s in sets], sets)
         everything = sets[0].point.new_ones(())
         return lambda x: move(x, everything)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localgd.convex.affine import AffineOptima
-from localgd.geometry import RANK_TOL, AffineSubspace, ConvexSet
-from localgd.problem import Spectrum, check_finite
+from localgd.geometry import AffineSubspace, ConvexSet, graded
+from localgd.problem import ClosedPaths, Spectrum, check_finite
 
 
 class _LinearModel(AffineOptima):
@@ -31,8 +31,8 @@ class _LinearModel(AffineOptima):
             raise ValueError(
                 f"A holds {len(A)} nodes and b {len(b)}: expected as many, one at least"
             )
-        blocks = [np.asarray(block, float) for block in A]
-        targets = [np.asarray(target, float) for target in b]
+        blocks = [_dense("A", block, node) for node, block in enumerate(A)]
+        targets = [_dense("b", target, node) for node, target in enumerate(b)]
         dim = blocks[0].shape[-1] if blocks[0].ndim == 2 else -1
         for node, (block, target) in enumerate(zip(blocks, targets, strict=True)):
             if block.ndim != 2 or block.shape[1] != dim:
@@ -85,6 +85,13 @@ class _LinearModel(AffineOptima):
         leap = self._exact.closed_form(etas)
         return None if leap is None else lambda x, steps: leap(x.double(), steps).to(x.dtype)
 
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return losses and gradient norms of T_i steps of quadratics, computed in float64."""
+        if self._exact is None:
+            return super().closed_paths(etas)
+        trail = self._exact.closed_paths(etas)
+        return None if trail is None else lambda x, steps: trail(x.double(), steps)
+
     def projection(self) -> Callable[[Tensor], Tensor] | None:
         """x_i ↦ P_{S_i}(x_i), computed in float64 whatever the problem's type."""
         if self._exact is None:
@@ -97,7 +104,7 @@ class _LinearModel(AffineOptima):
         return super().distance(x) if self._exact is None else self._exact.distance(x.double())
 
     def _in_double(self) -> Self:
-        """This problem before it was rounded; the only one whose rank can be trusted."""
+        """Return this problem before it was rounded; the only one whose rank can be trusted."""
         return self if self._exact is None else self._exact
 
     def reduced(self) -> tuple[Self, Tensor]:
@@ -124,7 +131,7 @@ class _LinearModel(AffineOptima):
         """Return a shallow copy without what was derived from the data."""
         other = copy.copy(self)
         other._exact = None
-        for derived in ("_factors", "_intersection", "_projection"):
+        for derived in ("_factors", "_is_graded", "_intersection", "_projection"):
             other.__dict__.pop(derived, None)
         return other
 
@@ -133,21 +140,60 @@ class _LinearModel(AffineOptima):
         """Thin SVD of each A_i in float64, cut at its numerical rank: (n_i, r), (r,), (r, d)."""
         if self._exact is not None:
             return self._exact._factors
-        factors = []
+        found = []
         for node, n in enumerate(self.samples.tolist()):
-            left, values, right = torch.linalg.svd(self.A[node, :n], full_matrices=False)
-            rank = int((values > RANK_TOL * values[0]).sum())
-            factors.append((left[:, :rank], values[:rank], right[:rank]))
-        return factors
+            if self._is_graded:
+                parts = graded.factors(self.A[node, :n].cpu().numpy())
+                left, values, right = (torch.from_numpy(part).to(self.A) for part in parts)
+            else:
+                left, values, right = torch.linalg.svd(self.A[node, :n], full_matrices=False)
+                rank = graded.numerical_rank(self.A[node, :n].cpu().numpy())
+                left, values, right = left[:, :rank], values[:rank], right[:rank]
+            found.append((left, values, right))
+        return found
 
-    def _least_squares_sets(self) -> list[AffineSubspace]:
+    @cached_property
+    def _is_graded(self) -> bool:
+        """Whether the scales of columns, or the singular values of a node, lie far apart."""
+        exact = self._in_double()
+        sizes = exact.A.abs().amax((0, 1))
+        sizes = sizes[sizes > 0]
+        if len(sizes) and float(sizes.min()) < graded.GRADED**0.5 * float(sizes.max()):
+            return True
+        for node, n in enumerate(self.samples.tolist()):
+            block = exact.A[node, :n]
+            rank = graded.numerical_rank(block.cpu().numpy())
+            values = torch.linalg.svdvals(block)
+            if rank and float(values[rank - 1]) <= graded.GRADED * float(values[0]):
+                return True
+        return False
+
+    def _least_squares_sets(self) -> Sequence[AffineSubspace]:
         """{x : A_iᵀA_i x = A_iᵀb_i} for every node."""
+        exact = self._in_double()
+        if self._is_graded:
+            blocks = zip(self.samples.tolist(), exact.A.cpu(), exact.b.cpu(), strict=True)
+            return [
+                graded.SolutionSet.of_least_squares(A[:n].numpy(), b[:n].numpy()).to(
+                    exact.A.device, exact.A.dtype
+                )
+                for n, A, b in blocks
+            ]
         sets = []
         for node, (left, values, right) in enumerate(self._factors):
             target = self._in_double().b[node, : left.shape[0]]
             point = right.mT @ ((left.mT @ target) / values)
             sets.append(AffineSubspace.from_normals(point, right))
         return sets
+
+
+def _dense(name: str, value: Any, node: int) -> NDArray[np.float64]:
+    """Return one node's array, or say that it is kept in a way that is not taken."""
+    torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
+    if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
+        method = "to_dense" if torch_sparse else "toarray"
+        raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
+    return np.asarray(value, float)
 
 
 class LeastSquares(_LinearModel):
@@ -184,7 +230,7 @@ class LeastSquares(_LinearModel):
                 raise ValueError(f"A of node {node} is zero: it has no non-zero eigenvalue")
         return np.array([float(s.values.min()) for s in self._spectra()])
 
-    def solution_sets(self) -> list[AffineSubspace]:
+    def solution_sets(self) -> Sequence[AffineSubspace]:
         """S_i = {x : A_iᵀA_i x = A_iᵀb_i}."""
         return self._least_squares_sets()
 
@@ -226,7 +272,7 @@ class PowerLoss(_LinearModel):
         """Return sizes, power and, where given, the data's origin."""
         return dict(super().provenance()) | {"power": self.power}
 
-    def solution_sets(self) -> list[AffineSubspace] | None:
+    def solution_sets(self) -> Sequence[AffineSubspace] | None:
         """S_i = {x : A_i x = b_i}, or None where a node's system has no solution."""
         for node, (left, _, _) in enumerate(self._factors):
             target = self._in_double().b[node, : left.shape[0]]
@@ -296,6 +342,19 @@ class SquaredDistance(AffineOptima):
             return x - shares * (x - self._project(x))
 
         return leap
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return (1 − 2η_i)^{2t} f_i(x) and four times as much, for η_i ≤ 1/2."""
+        if (etas > 0.5).any():
+            return super().closed_paths(etas)
+        shrink = (1.0 - torch.as_tensor(2.0 * etas)) ** 2
+
+        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+            powers = shrink.to(x)[:, None] ** torch.arange(steps, device=x.device)
+            losses = self.evaluate(x)[0][:, None] * powers
+            return losses, 4.0 * losses
+
+        return trail
 
     def distance(self, x: Tensor) -> float | None:
         """d(x, S) where S is given or the sets are affine, else None."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localgd.convex.losses import SquaredDistance
-from localgd.problem import Spectrum
+from localgd.problem import ClosedPaths, Spectrum
 
 
 class SaturatedDistance(SquaredDistance):
@@ -45,4 +45,8 @@ class SaturatedDistance(SquaredDistance):
 
     def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return None: T steps of s ↦ s − ηφ′(s) have no closed form."""
+        return None
+
+    def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
+        """Return None, for the same reason."""
         return None

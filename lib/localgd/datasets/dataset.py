@@ -1,4 +1,4 @@
-"""What a data set is, and which one is served: the real one or its stand-in."""
+"""Serve a data set: the real one or its stand-in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Choice = Literal["auto", "real", "stand-in"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set's numbers are from."""
+    """The origin of a data set's numbers."""
 
     name: str
     kind: Literal["real", "stand-in"]

@@ -1,4 +1,4 @@
-"""Where a data file is: a given directory, the cache, or its home on the web."""
+"""Find a data file: in a given directory, in the cache, or at its home on the web."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the image data sets share: splits, the first samples, pixels from 0 to 1."""
+"""Read image data sets: splits, the first samples, pixels from 0 to 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which data sets there are, by name, and what of them is on this machine."""
+"""List the data sets by name, and tell what of them is on this machine."""
 
 from __future__ import annotations
 

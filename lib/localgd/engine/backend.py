@@ -1,4 +1,4 @@
-"""What a run asks of PyTorch's back-ends, and what it says when they run out of memory."""
+"""Set PyTorch's back-ends for a run, and say so when they run out of memory."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def memory_errors(chunk_size: int | None) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a back-end's error says that memory ran out, on whichever device."""
+    """Return whether a back-end's error says that memory ran out, on whichever device."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""How the convolutions of many nodes, each with its own weights, are taken on a GPU.
+"""Take the convolutions of many nodes, each with its own weights, on a GPU.
 
 PyTorch stacks them as the groups of one convolution, a form that cuDNN was not made for.
 The same sums are taken as one batched matrix product over nodes and samples, or node by node.
@@ -28,7 +28,13 @@ Form = Literal["grouped", "products", "alone", "alone products"]
 #: The forms in which a program's convolutions are replaced.
 PRODUCTS: tuple[Form, ...] = ("products", "alone products")
 
-#: A convolution with more output channels than this makes a matrix product that fills a GPU.
+#: Convolutions of at most so many output channels are batched over nodes, wider ones run alone.
+#: Milliseconds a step of all 10 nodes on one H200 in float32, PyTorch 2.11, cuDNN 9.19:
+#:
+#:                                      grouped   products   alone products   alone
+#:     LeNet, 100 images a node            0.92       0.71              2.9     3.2
+#:     LeNet, 6000 images a node             42         31               42     135
+#:     ResNet-18, 100 images a node         280          –                –     176
 FEW_CHANNELS = 32
 
 _asked: ContextVar[Form | None] = ContextVar("form of convolutions", default=None)
@@ -53,7 +59,7 @@ def choose(program: GraphModule) -> Form:
     if not found:
         return "grouped"
     widest = max(node.meta["val"].shape[1] for node in found)
-    return _asked.get() or ("products" if widest <= FEW_CHANNELS else "alone products")
+    return _asked.get() or ("products" if widest <= FEW_CHANNELS else "alone")
 
 
 def as_products(program: GraphModule) -> GraphModule:
@@ -218,7 +224,7 @@ def _output_size(
 
 
 def _is_plain(node: Node) -> bool:
-    """Whether a convolution is two-dimensional and not transposed."""
+    """Return whether a convolution is two-dimensional and not transposed."""
     arguments: Any = node.args
     backward = node.target is aten.convolution_backward.default
     weight, transposed = (arguments[2], arguments[7]) if backward else (arguments[1], arguments[6])

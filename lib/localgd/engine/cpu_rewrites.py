@@ -67,7 +67,7 @@ def pool_backward_in_place(gradient: Tensor, x: Tensor) -> Tensor:
 
 
 def _shares(gradient: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What goes to the upper and lower half of each window, and whether to the left of each."""
+    """Return what goes to each window's upper and lower half, and whether to its left."""
     a, b, c, d = _corners(x)
     upper = gradient * (torch.maximum(a, b) >= torch.maximum(c, d))
     return upper, gradient - upper, a >= b, c >= d
@@ -79,14 +79,14 @@ def _corners(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _is_overwritten(node: Node, owner: dict[Node, Node], overwritten: set[Node]) -> bool:
-    """Whether a pooling's input or result is written into: both are read again on the way back."""
+    """Return whether a pooling's input or result, read again on the way back, is written into."""
     read = [*node.users, *node.all_input_nodes]
     read += [each for source in node.all_input_nodes for each in source.all_input_nodes]
     return any(owner.get(each) in overwritten for each in read)
 
 
 def _is_two_by_two(node: Node) -> bool:
-    """Whether a pooling has windows 2×2 that neither overlap nor hang over the edge."""
+    """Return whether a pooling has windows 2×2 that neither overlap nor hang over the edge."""
     arguments: Any = node.args
     source, window, *rest = arguments
     x = source.meta["val"]

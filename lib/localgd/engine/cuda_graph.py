@@ -129,7 +129,7 @@ def _graph(function: Function, arguments: Sequence[Tensor], pool: Pool) -> Graph
 
 
 def _agree(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-    """Whether a replay gave what the plain call did."""
+    """Return whether a replay gave what the plain call did."""
     return all(_close_to(one, two) for one, two in zip(outputs, expected, strict=True))
 
 

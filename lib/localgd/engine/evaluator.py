@@ -1,4 +1,4 @@
-"""How a chunk of nodes is evaluated: operation by operation, compiled, or as a CUDA graph.
+"""Evaluate a chunk of nodes: operation by operation, compiled, or as a CUDA graph.
 
 All engines compute the same function; they differ in what a step costs and in the order in
 which sums are taken.
@@ -30,7 +30,7 @@ from localgd.engine.gpu_rewrites import (
 )
 from localgd.engine.invariants import hoist, second_alone
 from localgd.engine.program import count_flops, identity
-from localgd.fingerprint import sha256
+from localgd.fingerprint import short_sha
 from localgd.problem import Chunk, Evaluate, Gradients, Problem
 
 Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
@@ -120,8 +120,8 @@ class Evaluator:
 
     @property
     def identity(self) -> str:
-        """What the programs recorded so far compute, as a digest."""
-        return sha256(" ".join(self._recorded).encode())
+        """Return what the programs recorded so far compute, as a digest."""
+        return short_sha(" ".join(self._recorded).encode())
 
     def bind(self, chunk: Chunk) -> Bound:
         """Return `chunk` with its evaluation.
@@ -198,7 +198,7 @@ class Evaluator:
 
 
 def has_compiler() -> bool:
-    """Whether PyTorch finds a C++ compiler to build programs for the CPU with."""
+    """Return whether PyTorch finds a C++ compiler to build programs for the CPU with."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
     try:

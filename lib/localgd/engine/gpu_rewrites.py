@@ -1,4 +1,4 @@
-"""What a recorded program needs before it can be captured on a GPU, and what makes it shorter."""
+"""Rewrite a recorded program so that it can be captured on a GPU, and is shorter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recorded program computes from the data alone, computed once and not in every step."""
+"""Compute once, and not in every step, what a recorded program computes from the data alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _reached_from(start: Node, nodes: Iterable[Node]) -> set[Node]:
 def _part(
     program: GraphModule, inputs: list[Node], nodes: list[Node], outputs: list[Node] | None
 ) -> GraphModule:
-    """The operations `nodes` as a program of their own, returning `outputs` or what they do."""
+    """Return the operations `nodes` as a program that returns `outputs`, or what they do."""
     graph, place = Graph(), dict[Node, Node]()
     for node in inputs:
         place[node] = graph.placeholder(node.name)

@@ -38,7 +38,12 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
         if "can't allocate memory" in str(error):
             raise
         raise UntraceableError(_reason(str(error))) from error
+    varying: set[Node] = set()
     for node in program.graph.nodes:
+        if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
+            varying.add(node)
+        if _has_sizes_of_data(node, varying):
+            raise UntraceableError(f"the sizes of its tensors depend on values ({node.target})")
         if _is_random(node):
             raise UntraceableError(f"it draws random numbers ({node.target})")
     if any(node.op == "placeholder" for node in written(program)):
@@ -104,7 +109,7 @@ def written(program: GraphModule) -> set[Node]:
 
 
 def writes(node: Node) -> bool:
-    """Whether the operation writes into its first argument."""
+    """Return whether the operation writes into its first argument."""
     schema = getattr(node.target, "_schema", None)
     return isinstance(schema, torch.FunctionSchema) and schema.is_mutable
 
@@ -118,10 +123,14 @@ def size_in_bytes(node: Node) -> int:
 
 
 def _reason(message: str) -> str:
-    """What PyTorch's tracing errors mean, in a few words."""
+    """Return what PyTorch's tracing errors mean, in a few words."""
     looked = re.search(r"value out of a tracing tensor with aten\.(\w+)|vmap.*\.item\(\)", message)
     if looked or "data-dependent control flow" in message:
         return "it looks at the value of a tensor"
+    if "dynamic shape" in message:
+        return "the sizes of its tensors depend on values"
+    if "saved tensor hooks" in message:
+        return "it keeps activations by hooks, as torch.utils.checkpoint does"
     unruled = re.search(r"Batching rule not implemented for (\S+?)[;,. ]", message)
     if unruled:
         return f"PyTorch cannot stack {unruled[1]} over nodes; chunk_size=1 runs them one by one"
@@ -129,7 +138,7 @@ def _reason(message: str) -> str:
 
 
 def _is_random(node: Node) -> bool:
-    """Whether the operation draws random numbers; one whose dropout is 0 does not."""
+    """Return whether the operation draws random numbers; one whose dropout is 0 does not."""
     if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
     names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
@@ -138,8 +147,26 @@ def _is_random(node: Node) -> bool:
     return all((defaults | given).get(name) != 0 for name in ("dropout_p", "dropout", "p"))
 
 
+def _has_sizes_of_data(node: Node, varying: set[Node]) -> bool:
+    """Whether the size of the operation's result depends on values that are not the same always.
+
+    `varying`: the nodes that follow from the arguments of the program.
+    """
+    if torch.Tag.dynamic_output_shape not in getattr(node.target, "tags", ()):
+        return False
+    if node.target is torch.ops.aten.index.Tensor:  # a mask picks as many as it has set
+        indices = [each for each in node.args[1] if isinstance(each, Node)]  # type: ignore[union-attr]
+        return any(
+            each in varying and each.meta["val"].dtype in (torch.bool, torch.uint8)
+            for each in indices
+        )
+    if node.target is torch.ops.aten.masked_select.default:
+        return node.args[1] in varying
+    return not varying.isdisjoint(node.all_input_nodes)
+
+
 def _shares_memory(node: Node) -> bool:
-    """Whether the result of `node` is a view of its first input, or an item of its results."""
+    """Return whether the result of `node` is a view of its first input or one of its results."""
     if node.op != "call_function":
         return False
     schema = getattr(node.target, "_schema", None)

@@ -209,7 +209,7 @@ def _search(maps: list[Array]) -> Array:
 
 
 def _starts(stack: Array, rng: np.random.Generator, count: int) -> Array:
-    """The lowest eigenvectors of Q and `count` random directions, (B, k)."""
+    """Return the lowest eigenvectors of Q and `count` random directions, (B, k)."""
     k = stack.shape[2]
     if k == 1:
         return np.ones((1, 1))

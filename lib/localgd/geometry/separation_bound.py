@@ -24,8 +24,8 @@ _MULTIPLIER_STEPS = 25
 _EIGENVALUE_ULPS = 8.0
 
 
-class Bound(NamedTuple):
-    """What branch and bound proved, and what it came across."""
+class LowerBound(NamedTuple):
+    """The outcome of branch and bound: what it proved, and what it came across."""
 
     low: float  # ≤ min over unit x
     witness: Array | None  # (k,) unit x with a smaller value than was known, if one was met
@@ -41,7 +41,7 @@ class _Box(NamedTuple):
     t: Array  # (m,) where the bound was found, and so where to split
 
 
-def branch_and_bound(grams: Array, value: float, rtol: float, max_boxes: int) -> Bound:
+def branch_and_bound(grams: Array, value: float, rtol: float, max_boxes: int) -> LowerBound:
     """Prove min ≥ value/(1 + rtol) over unit x, or as much as about `max_boxes` boxes allow.
 
     `grams`: G_i ⪰ 0, shape (m, k, k), none zero; `value`: (1/m) Σ √(xᵀG_i x) at some unit x.
@@ -63,7 +63,7 @@ def branch_and_bound(grams: Array, value: float, rtol: float, max_boxes: int) ->
         floor = heap[0].bound  # it bounds every box that is still open
         batch = [heapq.heappop(heap) for _ in range(min(_BATCH, len(heap)))]
         children = [half for box in batch if box.bound < search.cut for half in _halves(box)]
-    return Bound(min(heap[0].bound, search.cut) if heap else search.cut, search.witness)
+    return LowerBound(min(heap[0].bound, search.cut) if heap else search.cut, search.witness)
 
 
 def _halves(box: _Box) -> list[tuple[Array, Array]]:

@@ -126,22 +126,6 @@ class AffineSubspace(ConvexSet):
         subspace.normals = vectors[: rank_of(values)]
         return subspace
 
-    @classmethod
-    def from_equations(cls, A: Any, b: Any) -> AffineSubspace:
-        """{x : Ax = b}, `A` of shape (k, d), `b` of shape (k,).
-
-        Raises `ValueError` where the system has no solution.
-        """
-        rhs = _vector("b", b)
-        rows = torch.as_tensor(np.asarray(A, float), dtype=rhs.dtype)
-        if rows.ndim != 2 or rows.shape[0] != rhs.shape[0]:
-            raise ValueError(f"A has shape {tuple(rows.shape)}, expected ({rhs.shape[0]}, d)")
-        point = torch.linalg.pinv(rows, rtol=RANK_TOL) @ rhs
-        residual = float(torch.linalg.vector_norm(rows @ point - rhs))
-        if residual > CONSISTENCY_TOL * (1.0 + float(torch.linalg.vector_norm(rhs))):
-            raise ValueError(f"Ax = b has no solution: the least residual is {residual:.3g}")
-        return cls.from_normals(point, rows)
-
     def project(self, x: Tensor) -> Tensor:
         """P(x) = x − NᵀN(x − point)."""
         coordinates = torch.matmul(x - self.point, self.normals.mT)

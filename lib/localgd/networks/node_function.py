@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from localgd.networks.parameter_vector import Layout
+from localgd.networks.python_state import restored
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,7 +50,7 @@ class NodeFunction:
     def node(
         self, x: Tensor, inputs: Tensor, targets: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The value and the gradient of one node, x of shape (d,)."""
+        """Return the value and the gradient of one node, x of shape (d,)."""
         split = self.layout.size - self.layout.num_buffers
         gradient, (loss, buffers) = grad_and_value(self._weighted, has_aux=True)(
             x[:split], x[split:], inputs, targets, weights
@@ -61,9 +62,10 @@ class NodeFunction:
     ) -> tuple[Tensor, Tensor]:
         state = self.layout.parameters(parameters) | self.layout.buffers(carried)
         placed = {f"module.{name}": value for name, value in state.items()}
-        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no rule for stacked nodes
+        # The fused kernels have no rule for stacked nodes.
+        with restored(self._caller), sdpa_kernel(SDPBackend.MATH):
             outputs, buffers = functional_call(self._caller, placed, (inputs,))
-        losses = self.loss(outputs, targets)
+            losses = self.loss(outputs, targets)
         after = [buffers[name].detach().flatten().to(carried.dtype) for name in self.layout.written]
         return (losses * weights).sum(), torch.cat(after) if after else carried
 
@@ -81,15 +83,35 @@ class _AndBuffers(nn.Module):
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """Return a copy of `module`, or raise `ValueError` where it cannot be copied."""
+    """Return a copy of `module`, or raise `ValueError` where it cannot be copied.
+
+    Tensors that a call has left in attributes are copied without the graph that made them.
+    """
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in _tensors_in(vars(part))
+        if not value.is_leaf
+    }
     try:
-        return copy.deepcopy(module)
-    except (RuntimeError, TypeError) as error:
+        return copy.deepcopy(module, computed)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        name, reason = type(module).__name__, str(error).splitlines()[0]
         raise ValueError(
-            f"{type(module).__name__} cannot be copied ({str(error).splitlines()[0]}); each node "
-            "needs a copy. Old-style weight_norm and spectral_norm have copyable successors in "
-            "torch.nn.utils.parametrizations"
+            f"{name} cannot be copied, and each node needs a copy: {reason}"
         ) from error
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in attributes, and in the lists and dictionaries that they hold."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _tensors_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors_in(each)
 
 
 def _moved(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

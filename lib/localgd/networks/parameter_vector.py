@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Layout:
-    """Where each trainable parameter and each written buffer of a module stands in x.
+    """The places in x of a module's trainable parameters and written buffers.
 
     `written`: the names of the buffers that the forward pass writes.  The others are
     constants of the module, like its frozen parameters, and not in x.

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from localgd.fingerprint import describe
+from localgd.networks.input_checks import check_module, check_samples, check_untrained
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
-from localgd.networks.samples import pairs, stacked
+from localgd.networks.samples import cast, pairs, stacked
 from localgd.networks.validation import (
     check_function,
-    check_hooks,
-    check_loss,
-    check_untrained,
     padding_is_harmless,
     written_buffers,
 )
@@ -34,11 +32,11 @@ class NetworkProblem(Problem):
     node are averaged with its parameters (counters to the nearest integer).  What the forward
     pass only reads, frozen parameters and constant buffers, is the same on every node and
     not in x.
-    `inputs`, `targets`: tensors or arrays of shape (m, n, …), or one (n_i, …) per node, n_i
-    as it comes.  Nodes of different size are padded with samples of weight zero, or, where
-    samples mix (BatchNorm in training mode, a loss or a forward pass that uses the whole
-    batch), not padded at all and run in groups of the same size: either way as if each ran
-    alone.
+    `inputs`, `targets`: tensors or arrays of shape (m, n, …), or one (n_i, …) per node, n_i as it
+    comes; targets that are integers become int64. Nodes of different size are padded with samples
+    of weight zero, or, where samples mix (BatchNorm in training mode, a loss or a forward pass
+    that uses the whole batch), not padded at all and run in groups of the same size: either way
+    as if each ran alone.
     `loss`: (outputs, targets) ↦ one value per sample, shape (n,), such as
     `torch.nn.CrossEntropyLoss(reduction="none")`.
     `data`: where the samples are from (`localgd.datasets.Source`), for a run's record.
@@ -69,15 +67,15 @@ class NetworkProblem(Problem):
         nodes = pairs(inputs, targets)
         self.num_nodes = len(nodes)
         self.samples = [len(target) for _, target in nodes]
-        check_hooks(module)
+        check_module(module)
         module = copied(module).cpu()  # where the samples are; `to` moves both
         check_untrained(loss)
         dtype = Layout(module, ()).dtype
-        some = [(_cast(u, dtype), _cast(v, dtype)) for u, v in nodes[:3]]
-        check_loss(module, loss, *some[0])
-        layout = Layout(module, written_buffers(module, some[0][0]))
+        typed = [(cast(u, dtype), cast(v, dtype)) for u, v in nodes]
+        check_samples(module, loss, typed)
+        layout = Layout(module, written_buffers(module, typed[0][0]))
         self._take(NodeFunction(module, loss, layout))
-        check_function(self._function, *some[0])
+        check_function(self._function, *typed[0])
         padded = len(set(self.samples)) > 1 and padding_is_harmless(self._function, nodes)
         self._given = stacked(nodes, padded=padded)
         self._samples = [each.to(torch.device("cpu"), dtype) for each in self._given]
@@ -185,7 +183,3 @@ class NetworkProblem(Problem):
         """Make `function` the one that is evaluated."""
         self._function, self.dtype = function, function.layout.dtype
         self.dim, self.num_buffers = function.layout.size, function.layout.num_buffers
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor

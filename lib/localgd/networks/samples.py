@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,14 +30,19 @@ class Samples(NamedTuple):
         """Return the same samples on `device`, real numbers in `dtype`."""
         return Samples(
             self.nodes.to(device),
-            _cast(self.inputs, dtype).to(device),
-            _cast(self.targets, dtype).to(device),
+            cast(self.inputs, dtype).to(device),
+            cast(self.targets, dtype).to(device),
             self.counts.to(device),
         )
 
 
 def pairs(inputs: Any, targets: Any) -> list[tuple[Tensor, Tensor]]:
     """Return each node's inputs and targets as tensors, or say what does not fit."""
+    for name, given in (("inputs", inputs), ("targets", targets)):
+        if isinstance(given, Mapping) or not hasattr(given, "__len__"):
+            raise ValueError(
+                f"{name} is a {type(given).__name__}, expected one array (n_i, …) for each node"
+            )
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise ValueError(
             f"inputs holds {len(inputs)} nodes and targets {len(targets)}: expected as many, one "
@@ -47,12 +52,19 @@ def pairs(inputs: Any, targets: Any) -> list[tuple[Tensor, Tensor]]:
     for number, pair in enumerate(zip(inputs, targets, strict=True)):
         tensors = []
         for name, value in zip(("inputs", "targets"), pair, strict=True):
-            tensor = torch.as_tensor(value if isinstance(value, Tensor) else np.asarray(value))
-            if tensor.ndim == 0 or len(tensor) == 0:
+            tensor = _tensor(value, name, number)
+            if tensor.ndim == 0:
+                raise ValueError(
+                    f"{name} of node {number} is a single number: the first axis counts the nodes "
+                    f"and the second the samples; for one node give {name}[None]"
+                )
+            if len(tensor) == 0:
                 raise ValueError(f"node {number} is empty: {name} has shape {tuple(tensor.shape)}")
             tensor = tensor.detach().cpu()
             if tensor.dtype in (torch.bfloat16, torch.float16):
                 tensor = tensor.float()  # exact, and NumPy knows it
+            if name == "targets" and not (tensor.is_floating_point() or tensor.is_complex()):
+                tensor = tensor if tensor.dtype == torch.bool else tensor.long()
             if tensor.is_floating_point():
                 check_finite(tensor.numpy(), name, number)
             tensors.append(tensor)
@@ -70,6 +82,34 @@ def pairs(inputs: Any, targets: Any) -> list[tuple[Tensor, Tensor]]:
                 )
         nodes.append((tensors[0], tensors[1]))
     return nodes
+
+
+def _tensor(value: Any, name: str, number: int) -> Tensor:
+    """Return one node's samples as one tensor, or say what they are instead."""
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise ValueError(f"{name} of node {number} is sparse: give it dense (.to_dense())")
+        return value
+    several = isinstance(value, tuple | list)
+    if isinstance(value, Mapping) or (several and any(isinstance(e, Mapping) for e in value)):
+        raise ValueError(
+            f"{name} of node {number} holds a dict: a module of several inputs takes them joined "
+            "in one tensor, and takes it apart in forward"
+        )
+    if several and any(isinstance(each, Tensor) for each in value):
+        if (
+            isinstance(value, list)
+            and len({each.shape for each in map(torch.as_tensor, value)}) == 1
+        ):
+            return torch.stack([torch.as_tensor(each) for each in value])
+        raise ValueError(
+            f"{name} of node {number} is a {type(value).__name__} of tensors: a module of several "
+            "inputs takes them joined in one tensor, and takes it apart in forward"
+        )
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{name} of node {number} holds {array.dtype}, expected numbers")
+    return torch.as_tensor(array)
 
 
 def stacked(nodes: Sequence[tuple[Tensor, Tensor]], *, padded: bool) -> list[Samples]:
@@ -99,5 +139,6 @@ def _group(nodes: Sequence[tuple[Tensor, Tensor]], numbers: list[int], length: i
     )
 
 
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a floating-point tensor in `dtype`, and any other as it is."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,4 +1,4 @@
-"""What a module does when it is called, found out by calling it on a few samples.
+"""Find out what a module does when it is called, by calling it on a few samples.
 
 A node's loss is evaluated as a function of x that is recorded once and replayed, stacked
 with other nodes' and padded.  That is right only for modules and losses that do the same
@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from localgd.networks.node_function import Loss, NodeFunction, copied
+from localgd.networks.input_checks import FEW
+from localgd.networks.node_function import NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
-
-#: How many samples a trial takes.
-FEW = 5
+from localgd.networks.python_state import python_state
 
 Node = tuple[Tensor, Tensor]
 
@@ -63,42 +62,6 @@ def written_buffers(module: nn.Module, inputs: Tensor) -> list[str]:
     return written
 
 
-def check_loss(module: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> None:
-    """Raise `ValueError` where `loss` does not return one value a sample."""
-    few = min(len(targets), FEW)
-    with torch.no_grad():
-        losses = loss(copied(module)(inputs[:few].clone()), targets[:few])
-    if not isinstance(losses, Tensor) or losses.shape != (few,):
-        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-        raise ValueError(
-            f"the loss returns shape {shape} for {few} samples, expected ({few},): one value a "
-            'sample (reduction="none" in PyTorch\'s losses)'
-        )
-
-
-def check_untrained(loss: Loss) -> None:
-    """Raise `ValueError` where the loss has parameters to train: x holds the module's alone."""
-    if not isinstance(loss, nn.Module):
-        return
-    names = [name for name, value in loss.named_parameters() if value.requires_grad]
-    if names:
-        raise ValueError(
-            f"the loss {type(loss).__name__} has trainable parameters ({', '.join(names)}), and x "
-            "holds those of the module alone: make the loss part of the module, or freeze them "
-            "(requires_grad_(False))"
-        )
-
-
-def check_hooks(module: nn.Module) -> None:
-    """Raise `ValueError` where a parameter has gradient hooks: copies and functions lose them."""
-    for name, parameter in module.named_parameters():
-        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            raise ValueError(
-                f"parameter {name} of {type(module).__name__} has gradient hooks, which stacked "
-                "nodes would not call: mask the parameter in forward instead"
-            )
-
-
 def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> None:
     """Raise `ValueError` where a plain call of the module does not equal the function of x.
 
@@ -111,13 +74,24 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
     module = copied(function.module)
     before = _python_draws()
     x, first = _trial(function, module, inputs, targets)
+    kept = python_state(module, function.loss)
     again = _plain(function, module, x, inputs, targets)
+    _refuse_state(name, kept, python_state(module, function.loss))
     same = 1e-12 if x.dtype == torch.float64 else 1e-6
     if before != _python_draws() or not _agree(function.layout, first, again, same):
         raise ValueError(
             f"{name} and its loss give another value, gradient or buffer when they are called "
             "twice with the same parameters and samples: they draw numbers outside PyTorch or "
             "keep state in Python, which batching would freeze. Keep state in buffers"
+        )
+    moved = _shaken(function, 1e-2, seed=1)
+    used, fresh = (
+        _plain(function, each, moved, inputs, targets) for each in (module, copied(function.module))
+    )
+    if not _agree(function.layout, used, fresh, same):
+        raise ValueError(
+            f"{name} and its loss give another value, gradient or buffer after a call with other "
+            "parameters: they keep something of their first call. Keep state in buffers"
         )
     if _draws(function, inputs, targets):
         return  # the recording refuses it, and says by which operation
@@ -137,8 +111,18 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
                 )
 
 
+def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> None:
+    """Raise `ValueError` where one more call with the same samples has changed something."""
+    for what in sorted({*before, *after}):
+        if before.get(what) != after.get(what):
+            raise ValueError(
+                f"{what} changes from call to call: {name} and its loss keep state in Python, "
+                "which batching would freeze. Keep state in buffers"
+            )
+
+
 def padding_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
-    """Whether f_i and ∇f_i stay what they are when samples of weight zero are added to a node.
+    """Return whether samples of weight zero leave a node's f_i and ∇f_i as they are.
 
     They do not where samples mix: by BatchNorm, in the loss, through the size of the batch.
     Tried on samples from all over the nodes; what is harmless whatever it is padded with is so
@@ -177,7 +161,7 @@ def _mixture(nodes: Sequence[Node]) -> Node:
 def _trial(
     function: NodeFunction, module: nn.Module, inputs: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A point near the module's own where it can be called, and what `_plain` gives there."""
+    """Return a point near the module's own where it can be called, and `_plain` there."""
     for noise in (0.1, 1e-3):
         x = _shaken(function, noise)
         try:
@@ -193,7 +177,7 @@ def _trial(
 def _plain(
     function: NodeFunction, module: nn.Module, x: Tensor, inputs: Tensor, targets: Tensor
 ) -> Tensor:
-    """The mean loss, its gradient and the buffers after a plain call of `module` at x."""
+    """Return the mean loss, its gradient and the buffers after a plain call of `module` at x."""
     layout = Layout(module, function.layout.written)
     layout.load(module, x)
     with torch.random.fork_rng(devices=[]):
@@ -210,18 +194,18 @@ def _plain(
 
 
 def _draws(function: NodeFunction, inputs: Tensor, targets: Tensor) -> bool:
-    """Whether a call draws PyTorch's random numbers."""
+    """Return whether a call draws PyTorch's random numbers."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         before = torch.random.get_rng_state()
         function.loss(copied(function.module)(inputs.clone()), targets)
         return not torch.equal(before, torch.random.get_rng_state())
 
 
-def _shaken(function: NodeFunction, noise: float) -> Tensor:
-    """The module's x with its parameters moved at random, so that nothing hides behind a zero."""
+def _shaken(function: NodeFunction, noise: float, seed: int = 0) -> Tensor:
+    """Return the module's x, its parameters moved at random: nothing hides behind a zero."""
     x = function.layout.flatten(function.module)
     split = function.layout.size - function.layout.num_buffers
-    directions = torch.randn(split, generator=torch.Generator().manual_seed(0), dtype=x.dtype)
+    directions = torch.randn(split, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
     x[:split] += noise * directions * (x[:split].abs() + noise)
     return x
 
@@ -240,12 +224,12 @@ def _flat(value_and_gradient: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _python_draws() -> tuple[str, str]:
-    """Where Python's and NumPy's global random numbers stand."""
+    """Return where Python's and NumPy's global random numbers stand."""
     return repr(random.getstate()), repr(np.random.get_state())  # noqa: NPY002
 
 
 def _agree(layout: Layout, one: Tensor, two: Tensor, tolerance: float | None = None) -> bool:
-    """Whether two results are equal to rounding, each gradient and buffer by its own size."""
+    """Return whether two results agree to rounding, each gradient and buffer by its own size."""
     if not bool(torch.isfinite(two).all()):
         return True  # a start that is no start: `run` says so
     if tolerance is None:

@@ -1,4 +1,4 @@
-"""How fast local gradient descent runs dry: the law h(t) of Section 4, and fitting it.
+"""h(t), the law by which local gradient descent runs dry (Section 4), and fitting it.
 
 h(t) bounds the squared gradient norm from below along local steps,
 ‖∇f_i(x^{i,t})‖² ≥ h(t) ‖∇f_i(x^{i,0})‖² with h(0) = 1 (Zhang & Li 2019, Eq. (3)).
@@ -50,7 +50,7 @@ def check_steps(local_steps: ArrayLike, *, whole: bool) -> FloatArray:
 
 
 class Progress(Protocol):
-    """What one round of T local steps is worth; `tradeoff.total_cost` divides by it."""
+    """The worth of one round of T local steps; `tradeoff.total_cost` divides by it."""
 
     def per_round(self, local_steps: ArrayLike) -> FloatArray:
         """Worth of a round, positive, of the shape of `local_steps`."""
@@ -132,7 +132,7 @@ class PowerLawIntegral(PowerLaw):
     """
 
     def per_round(self, local_steps: ArrayLike) -> FloatArray:
-        """The integral from 0 to T, of the shape of T; infinite for T = ∞ and β ≤ 1."""
+        """Return the integral from 0 to T, of the shape of T; infinite for T = ∞ and β ≤ 1."""
         return self._integral(0.0, check_steps(local_steps, whole=False))
 
 

@@ -1,4 +1,4 @@
-"""What a run costs when a round costs 1 and a local step costs r, and the best number of steps.
+"""Price a run whose rounds cost 1 and local steps r, and find the best number of steps.
 
 With worth H(T) a round, the total cost is proportional to (1 + rT)/H(T): Section 4 of
 Zhang & Li 2019. Both of the paper's optimality conditions have the shape G(w) = κ with G a power

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -124,10 +125,83 @@ def test_nothing_outside_the_site_is_served(served: tuple[Project, int, Path]) -
     run(story)
     (project.build / "secret.html").write_text("secret")
     with socket.create_connection(("127.0.0.1", port)) as raw:
-        raw.sendall(b"GET /../secret.html HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        request = "GET /../secret.html HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n"
+        raw.sendall((request % port).encode())
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
     assert b" 200 " not in answer.splitlines()[0]
     assert b"secret" not in answer.split(b"\r\n\r\n", 1)[1]
+
+
+def answer(port: int, request: str) -> bytes:
+    """What a request, sent as it is, gets."""
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(request.encode())
+        return b"".join(iter(lambda: raw.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "localhost:1"]
+)
+def test_another_name_that_points_here_gets_nothing(
+    served: tuple[Project, int, Path], host: str
+) -> None:
+    _, port, _ = served
+    named = host.format(port=port)
+    page = f"GET / HTTP/1.1\r\nHost: {named}\r\nConnection: close\r\n\r\n"
+    assert b" 403 " in answer(port, page).splitlines()[0]
+    line = (
+        f"GET /_bookrun/news HTTP/1.1\r\nHost: {named}\r\nOrigin: http://{named}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert b" 403 " in answer(port, line).splitlines()[0]
+    own = f"GET / HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
+    assert b" 200 " in answer(port, own).splitlines()[0]
+
+
+@pytest.mark.parametrize("path", ["a%00", "a%00.html", "a" * 5000, "a" * 5000 + ".html", "%ff%fe"])
+def test_a_name_that_no_file_can_have_is_not_found(
+    served: tuple[Project, int, Path], path: str
+) -> None:
+    _, port, _ = served
+    request = f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    status = answer(port, request).splitlines()[0]
+    assert b" 404 " in status or b" 400 " in status
+
+
+@pytest.mark.parametrize("signals", [["SIGTERM"], ["SIGTERM", "SIGTERM"], ["SIGINT", "SIGTERM"]])
+def test_it_ends_however_often_it_is_told_to(tmp_path: Path, signals: list[str]) -> None:
+    chapters = {"intro": INTRO, "one": trial.chapter_text("One", "import time\ntime.sleep(600)")}
+    project = trial.make_project(tmp_path / "project", chapters)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bookrun", "serve", "--port", str(port)],
+        cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()  # it serves
+        for name in signals:
+            process.send_signal(getattr(signal, name))
+        _, complaints = process.communicate(timeout=600)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "Traceback" not in complaints
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1"])
+def test_a_port_that_is_none_is_said_in_a_sentence(tmp_path: Path, port: str) -> None:
+    project = trial.make_project(tmp_path, {"intro": INTRO})
+    result = subprocess.run(
+        [sys.executable, "-m", "bookrun", "serve", f"--port={port}"],
+        cwd=project.root, capture_output=True, text=True, check=False, env=os.environ,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.strip() == f"PORT={port} is no port: it is a number from 1 to 65535"
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ ROW = "- {id: lem1, place: Lemma 1, statement: It decreases.%s}\n"
     ("text", "complaint"),
     [
         (ROW % ", verdict: proved", "unknown field verdict; a verdict is computed, never typed"),
-        (ROW % ", kind: guess", "kind 'guess' is not statement or figure"),
+        (ROW % ", kind: guess", "kind 'guess' is not statement, figure, assumption, ours"),
+        (ROW % ", steps: {expand: }", "steps gives for each step the tests and checks"),
         (ROW % ", erratum: {excuse: none}", "an erratum holds printed, counterexample"),
         (ROW % ", uses: [lem0]", "it uses lem0, which is not a row"),
         (ROW % ", uses: [lem1]", "these do so in a circle: lem1 uses lem1"),

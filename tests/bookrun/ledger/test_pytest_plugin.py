@@ -12,8 +12,10 @@ from bookrun.ledger import test_results
 from bookrun.ledger.evidence import from_tests
 from bookrun.project import Project
 
+MODULE = "tests/test_claims.py"
 TESTS = """\
 import pytest
+from house.hall import enter
 from hypothesis import given, settings, strategies as st
 
 @pytest.mark.claim("lem1")
@@ -38,7 +40,10 @@ def project(tmp_path: Path) -> Project:
     found = trial.make_project(tmp_path, {"intro": "# A"})
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_claims.py").write_text(TESTS.replace("BOUND", "3"))
-    (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
+    (tmp_path / "tests" / "support").mkdir()
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\ntestpaths = tests\npythonpath = tests/support lib\n"
+    )
     return found
 
 
@@ -61,7 +66,7 @@ def recorded(project: Project, *arguments: str) -> "subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("parallel", [(), ("-n", "2")], ids=["one process", "xdist"])
 def test_outcomes_kinds_and_cases_are_recorded(project: Project, parallel: tuple[str, ...]) -> None:
-    assert test_results.stale(project) == "never run"
+    assert test_results.stale(project) == {MODULE: "never run"}
     assert recorded(project, "-m", "claim", *parallel).returncode == 0
     found = {(e.where.partition("::")[2], e.claim): e for e in from_tests(project.test_evidence)}
     assert {name: (e.kind, e.cases, e.outcome) for name, e in found.items()} == {
@@ -71,15 +76,44 @@ def test_outcomes_kinds_and_cases_are_recorded(project: Project, parallel: tuple
         ("test_two_claims", "thm2"): ("numeric", 40, "passed"),
         ("test_many", "lem1"): ("control", 30, "passed"),
     }
-    assert test_results.stale(Project(project.root)) == ""
+    assert test_results.stale(Project(project.root)) == {}
 
 
-def test_evidence_goes_stale_with_the_tests_and_the_library(project: Project) -> None:
-    recorded(project, "-m", "claim")
-    (project.root / "lib" / "module.py").write_text("x = 2\n")
-    assert test_results.stale(Project(project.root)) == "lib changed"
-    (project.root / "tests" / "test_more.py").write_text("")
-    assert test_results.stale(Project(project.root)) == "lib, tests changed"
+def test_evidence_goes_stale_module_by_module(project: Project) -> None:
+    tests = project.root / "tests"
+    other = "tests/test_other.py"
+    mark = 'import pytest, helper\n@pytest.mark.claim("lem1")\ndef test_a(): pass\n'
+    (project.root / other).write_text(mark)
+    (tests / "support" / "helper.py").write_text("")
+    (tests / "test_more.py").write_text("")
+    assert recorded(project, "-m", "claim").returncode == 0
+    (tests / "test_more.py").write_text("x = 1\n")
+    (project.root / "lib" / "house" / "door.py").write_text("")
+    assert test_results.stale(Project(project.root)) == {}
+    (project.root / "lib" / "house" / "wall.py").write_text("height = 2\n")
+    (tests / "support" / "helper.py").write_text("x = 1\n")
+    assert test_results.stale(Project(project.root)) == {
+        MODULE: "house.wall changed", other: "tests/support/helper.py changed"
+    }  # fmt: skip
+    assert recorded(project, "-m", "claim", MODULE).returncode == 0  # the other's stays on file
+    assert set(test_results.stale(Project(project.root))) == {other}
+    assert len(from_tests(project.test_evidence)) == 6
+    (tests / "conftest.py").write_text("")
+    assert len(test_results.stale(Project(project.root))) == 2
+
+
+def test_what_still_stands_is_left_out_where_all_cases_were_run(project: Project) -> None:
+    assert recorded(project, "-m", "claim", "--claim-cases=0.5").returncode == 0
+    many = [e.cases for e in from_tests(project.test_evidence) if e.kind == "control"]
+    assert many == [15]
+    assert test_results.stale(Project(project.root)) == {}
+    assert test_results.stale(project, reduced=False) == {MODULE: "run with fewer cases"}
+    assert "5 passed" in recorded(project, "--claim-reuse").stdout
+    again = run(project, f"--claim-evidence={project.test_evidence}", "--claim-reuse", "-v").stdout
+    assert "1 passed, 4 deselected" in again
+    assert "claim tests of 1 modules stand as they were found" in again
+    many = [e.cases for e in from_tests(project.test_evidence) if e.kind == "control"]
+    assert many == [30]
 
 
 def test_a_failure_is_recorded_and_run_again(project: Project) -> None:
@@ -87,7 +121,7 @@ def test_a_failure_is_recorded_and_run_again(project: Project) -> None:
     assert recorded(project, "-m", "claim").returncode == 1
     failed = [e.where for e in from_tests(project.test_evidence) if e.outcome == "failed"]
     assert failed == ["tests/test_claims.py::test_numbers[2]"]
-    assert test_results.stale(Project(project.root)) == f"failed last time: {failed[0]}"
+    assert test_results.stale(Project(project.root)) == {MODULE: f"failed last time: {failed[0]}"}
 
 
 def test_a_run_that_did_not_finish_leaves_no_evidence(project: Project) -> None:
@@ -123,4 +157,6 @@ def test_a_wrong_mark_is_an_error(project: Project, mark: str) -> None:
 def test_evidence_is_json_that_a_person_can_read(project: Project) -> None:
     recorded(project, "-m", "claim")
     content = json.loads(project.test_evidence.read_text())
-    assert set(content["stamp"]) == {"lib", "tests", "lock", "python", "data"}
+    assert set(content["modules"][MODULE]["inputs"]) == {
+        "files", "modules", "lock", "python", "data"
+    }  # fmt: skip

@@ -12,7 +12,7 @@ def test_the_summary_counts_verdicts_and_evidence() -> None:
     test = evidence(is_test=True, where="tests/theory/test_lem1.py::test_norms[3]")
     items = [evidence(), test, evidence("control", is_test=True, where="tests/t.py::test_b")]
     table = summary(rows, items)
-    assert table["counts"] == {"verified": 1, "not checked here": 1}
+    assert table["counts"] == {"holds": 1, "not checked here": 1}
     first = table["rows"][0]
     assert first["checks"] == {
         "count": 1, "cases": 1, "controls": 0, "where": ["chapter convex"],
@@ -20,8 +20,8 @@ def test_the_summary_counts_verdicts_and_evidence() -> None:
     assert (first["tests"]["count"], first["tests"]["cases"]) == (2, 1)
     assert first["tests"]["controls"] == 1
     text = printed(table)
-    assert "lem1  Lemma 1    verified (2 cases)  2      1" in text
-    assert text.endswith("1 verified, 1 not checked here")
+    assert "lem1  Lemma 1    holds                  numerical, 2 cases  2      1" in text
+    assert text.endswith("1 holds, 1 not checked here")
 
 
 def test_three_errata_of_the_book_have_a_headline() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import trial
-from bookrun.outputs import RECORD
+from bookrun.outputs import RUN
 from bookrun.site.sources import page, sources
 from bookrun.site.sphinx_build import lay_out
 from bookrun.source.chapters import load_all
@@ -26,7 +26,7 @@ def notebook(*outputs: dict[str, Any], tags: tuple[str, ...] = ()) -> dict[str, 
         "outputs": list(outputs),
     }
     text = {"cell_type": "markdown", "id": "x", "source": ["See [it](two.md#a)."], "metadata": {}}
-    kernel = {"kernelspec": {"name": "python3"}, RECORD: {"lib": "x"}, "papermill": {}}
+    kernel = {"kernelspec": {"name": "python3"}, RUN: {"code": "x"}, "papermill": {}}
     return {"cells": [text, cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -49,15 +49,17 @@ def test_a_figure_among_other_outputs_gets_a_cell_of_its_own() -> None:
     _, *cells = page(given)["cells"]
     texts = [[o["data"]["text/plain"] for o in cell["outputs"]] for cell in cells]
     assert texts == [["before"], ["a"], ["after", "last"]]
-    assert ["mystnb" in cell["metadata"] for cell in cells] == [False, True, False]
-    assert [cell["metadata"]["tags"] for cell in cells] == [[], ["remove-input"], ["remove-input"]]
+    settings = [cell["metadata"].get("mystnb", {}) for cell in cells]
+    assert ["figure" in found for found in settings] == [False, True, False]
+    tags = [cell["metadata"]["tags"] for cell in cells]
+    assert tags == [["hide-input"], ["remove-input"], ["remove-input"]]
 
 
 def test_nothing_that_varies_by_run_reaches_the_page() -> None:
     made = page(notebook(output("a")))
     assert made["metadata"] == {"kernelspec": {"name": "python3"}}
     assert [cell["id"] for cell in made["cells"]] == ["cell-1", "cell-2"]
-    assert made["cells"][1]["metadata"] == {"tags": []}
+    assert set(made["cells"][1]["metadata"]) == {"tags", "mystnb"}
 
 
 def test_links_between_chapters_lead_to_the_page_that_is_there(tmp_path: Path) -> None:

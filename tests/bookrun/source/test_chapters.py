@@ -120,3 +120,35 @@ def test_a_chapter_that_opens_otherwise_is_named_before_anything_runs(tmp_path: 
     with pytest.raises(BookError, match=r"^two: a chapter begins, right under its title, with"):
         book(project, "quick", 1)
     assert not project.executed("quick", "one").exists()
+
+
+def test_a_byte_order_mark_costs_no_header(tmp_path: Path) -> None:
+    text = trial.chapter_text("One", "1", parameters="n = 1")
+    header = "---\nbookrun:\n  data: [mnist]\n  profiles:\n    paper: {n: 7}\n---\n"
+    project = trial.make_project(tmp_path, {"intro": "# A", "one": text})
+    (project.book / "one.md").write_text(header + text, encoding="utf-8-sig")
+    found = pick(project, "one")
+    assert (found.data, found.profile("paper")) == (("mnist",), {"n": 7})
+    assert found.text.startswith("---")
+
+
+def test_line_ends_of_other_systems_change_nothing(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": "# A", "one": trial.chapter_text("One", "1")})
+    before = pick(project, "one")
+    path = project.book / "one.md"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert pick(project, "one") == before
+
+
+def test_a_chapter_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": "# A", "one": trial.chapter_text("One", "1")})
+    (project.book / "one.md").write_bytes("# Caf\xe9".encode("latin-1"))
+    with pytest.raises(BookError, match=r"chapter one: book/one\.md is not UTF-8: .* at byte 5"):
+        pick(project, "one")
+
+
+def test_a_header_is_refused_with_its_line(tmp_path: Path) -> None:
+    project = trial.make_project(tmp_path, {"intro": "# A", "one": trial.chapter_text("One", "1")})
+    (project.book / "one.md").write_text("---\nbookrun:\n  data: [mnist\n---\n# One\n")
+    with pytest.raises(BookError, match=r"chapter one, header, line [34]: "):
+        pick(project, "one").data  # noqa: B018

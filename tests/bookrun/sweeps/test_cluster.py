@@ -1,6 +1,7 @@
 """Sweeps on a cluster of this machine: what they run, keep, repeat and survive."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -260,6 +261,40 @@ def test_a_scheduler_of_ones_own_is_used(tmp_path: Path) -> None:
         found = sweep(tmp_path / "sweeps" / "trial.yaml", scheduler=address)
         assert list(found.frame["status"]) == [OK]
         assert list(found.frame["threads"]) == [1.0]
+    assert len(starts(project, 1)) == 1
+
+
+def test_a_scheduler_that_dies_leaves_no_results_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    project = make(tmp_path, "list: [{number: 1}, {number: 2, wait: true}]")
+    file = tmp_path / "scheduler.json"
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file),
+         "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(file.is_file)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file),
+         "--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0",
+         "--local-directory", str(tmp_path)],
+        stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(trial.ROOT / "lib")},
+    )  # fmt: skip
+    address = json.loads(file.read_text())["address"]
+    process = start(project, "--scheduler", address)
+    try:
+        until(lambda: starts(project, 2))
+        scheduler.kill()
+        _, complaints = process.communicate(timeout=600)
+    finally:
+        for each in (process, scheduler, worker):
+            each.kill()
+            each.wait()
+    assert process.returncode == 1
+    assert "the sweep was broken off: the Dask scheduler has gone" in complaints
+    assert "Traceback" not in complaints
+    (project.book / "go").touch()
+    frame = sweep(tmp_path / "sweeps" / "trial.yaml", jobs=1).frame.set_index("number")
+    assert dict(frame["status"]) == {1: OK, 2: OK}
     assert len(starts(project, 1)) == 1
 
 

@@ -128,6 +128,52 @@ def test_what_does_not_fit_is_said_with_its_place(
     assert complaint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("grid: {steps: [1], 'steps, eta': [[5, 1.0]]}", "grid: steps stands on two axes"),
+        ("grid: {'eta, eta': [[5, 1.0]]}", "grid: eta stands on two axes"),
+        ("grid: {steps: [1]}\nplot: {x: kind}", "plot, x: kind is a str; an axis needs numbers"),
+        ("grid: {steps: [1]}\nplot: {x: levels}", "plot, x: levels is a list of float"),
+        ("grid: {steps: [1]}\nplot: {x: [steps]}", "no parameter"),
+        ("sample: {count: 2, parameters: {steps: {from: 0, to: 1e30}}}", "steps: to=1000.* 2\\^53"),
+        (
+            "sample: {count: 2, parameters: {eta: {from: -1e308, to: 1e308}}}",
+            "is wider than numbers",
+        ),
+        (f"grid: {{eta: [1{'0' * 400}]}}", "eta=1000.* is not a float"),
+        ("grid: {steps: !!int abc}", "line 2: 'abc' cannot be read as int"),
+        ("grid: {kind: !!timestamp 2020-99-99}", "line 2: a tag is not taken"),
+        ("grid: " + "[" * 3000 + "]" * 3000, "line 2: nested more than"),
+        ('grid: {kind: ["\\ud800"]}', "line 2: .* cannot be read as str"),
+        ("fixed: &a {steps: 1}\ngrid: *a", "an alias"),
+    ],
+)
+def test_a_grid_that_would_fail_later_is_refused_at_once(
+    project: Project, text: str, complaint: str
+) -> None:
+    with pytest.raises(BookError, match=complaint):
+        load(project, text)
+
+
+def test_no_two_grids_write_into_one_directory(project: Project) -> None:
+    names = []
+    places = ("sweeps/a.yaml", "sweeps/a.yml", "sweeps/b/a.yaml", "a.yaml", "sweeps/points.yaml")
+    for place in (*places, "sweeps/my grid.yaml"):
+        path = project.root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("chapter: one\ngrid: {steps: [1]}")
+        names.append(grid.load(project, path).name)
+    assert names[0] == "a"
+    assert names[-1] == "my grid"
+    assert len({*names, "points"}) == len(names) + 1
+    for odd in ("...yaml", "..yaml", "-a.yaml", "a\nb.yaml"):
+        path = project.root / "sweeps" / odd
+        path.write_text("chapter: one\ngrid: {steps: [1]}")
+        with pytest.raises(BookError, match="a grid's name begins with a letter"):
+            grid.load(project, path)
+
+
 def test_a_chapter_has_to_be_there_and_to_have_parameters(project: Project) -> None:
     path = project.root / "grid.yaml"
     for text, complaint in (

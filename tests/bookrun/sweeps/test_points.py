@@ -11,7 +11,9 @@ from bookrun.project import Project
 from bookrun.sweeps import grid
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, Found, Point, harvest, points_of
 
-CHAPTER = trial.chapter_text("One", "steps", parameters="steps = 10\neta = 0.5")
+CHAPTER = trial.chapter_text(
+    "One", "from house import Door\nsteps", parameters="steps = 10\neta = 0.5"
+)
 
 
 def make(root: Path) -> Project:
@@ -35,12 +37,16 @@ def test_two_grids_share_the_points_that_both_ask_for(tmp_path: Path) -> None:
     assert first[2].directory == second[0].directory == third[0].directory
 
 
-@pytest.mark.parametrize("path", ["book/one.md", "lib/module.py", "requirements.lock"])
-def test_an_edit_makes_every_point_a_new_one(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize("path", ["book/one.md", "lib/house/door.py", "requirements.lock"])
+def test_an_edit_of_what_it_depends_on_makes_every_point_a_new_one(
+    tmp_path: Path, path: str
+) -> None:
     project = make(tmp_path)
     before = points(project, "a", "grid: {steps: [1, 10]}")
     file = tmp_path / path
-    file.write_text(file.read_text() + "\n")
+    file.write_text(file.read_text().replace("Door", "Gate"))
+    if path == "requirements.lock":
+        file.write_text("numpy==2\n")
     after = points(project, "a", "grid: {steps: [1, 10]}")
     assert not {point.id for point in before} & {point.id for point in after}
 

@@ -153,3 +153,26 @@ def test_a_sweep_without_a_run_has_a_page_as_well(project: Project) -> None:
     page.write(project, gathered, len(points))
     assert "4 not run yet" in gathered.page.read_text()
     assert gathered.summary == "0 points: none"
+
+
+def test_whatever_a_grid_may_hold_survives_to_every_table(project: Project) -> None:
+    large = 10**30
+    text = "chapter: one\ngrid: {steps: [%d, 1, -%d], kind: ['=1+1', '<b>\\u2028', 'ä;,']}\n"
+    text += "plot: {x: steps}\n"
+    points, made = swept(project, text % (large, large))
+    numbers = {"huge": 10**400, "seconds": 1, "seconds (number)": 2}
+    for point in points:
+        point.keep(Found(OK, 1.0, numbers=numbers), {})
+    gathered = results.gather(made, points, sweeps_directory(project) / made.name)
+    results.write(gathered)
+    shown = page.page(project, gathered, len(points))
+    stored = pd.read_parquet(gathered.directory / "results.parquet")
+    assert list(stored["steps"]) == [str(v) for v in (-large, 1, large) for _ in range(3)]
+    assert set(stored["kind"]) == {"=1+1", "<b>\\u2028", "ä;,"}
+    assert set(stored["huge"]) == {float("inf")}
+    assert sorted(gathered.numbers) == ["huge", "seconds (number)", "seconds (number)′"]
+    written = pd.read_csv(gathered.directory / "results.csv", dtype=str)
+    assert list(written["steps"]) == list(stored["steps"])
+    assert str(large) in shown
+    assert "<b>" not in BeautifulSoup(shown, "html.parser").find("table").decode_contents()
+    assert panels(gathered) == []

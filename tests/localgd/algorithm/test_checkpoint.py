@@ -1,5 +1,6 @@
 """A run that is stopped at any moment and taken up again ends as if it had not been stopped."""
 
+import io
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ from localgd import (
     UntilStationary,
     run,
 )
+from localgd.algorithm import checkpoint_file
 from localgd.algorithm.checkpoint import Keeper
 from localgd.files import write_atomically
 from modules import CROSS_ENTROPY, problem_parts
@@ -290,16 +292,52 @@ class Evil:
 
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": Evil()}, tmp_path / "run.pt")
+    buffer = io.BytesIO()
+    torch.save({"rows": Evil()}, buffer)
+    (tmp_path / "run.pt").write_bytes(checkpoint_file.sealed(buffer.getvalue()))
     with pytest.raises(ValueError, match="is not a checkpoint of a run"):
         run(network(), checkpoint=tmp_path / "run.pt", **CALL)
     assert not (tmp_path / "was-here").exists()
 
 
 def test_another_saved_thing_is_not_a_checkpoint(tmp_path):
-    torch.save({"x": torch.zeros(3)}, tmp_path / "run.pt")
-    with pytest.raises(ValueError, match="is not a checkpoint of a run"):
-        run(network(), checkpoint=tmp_path / "run.pt", **CALL)
+    buffer = io.BytesIO()
+    torch.save({"x": torch.zeros(3)}, buffer)
+    for content in (buffer.getvalue(), checkpoint_file.sealed(buffer.getvalue())):
+        (tmp_path / "run.pt").write_bytes(content)
+        with pytest.raises(ValueError, match="is not a checkpoint of a run"):
+            run(network(), checkpoint=tmp_path / "run.pt", **CALL)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory) -> bytes:
+    """The file of a run that was stopped."""
+    path = tmp_path_factory.mktemp("kept") / "run.pt"
+    problem = LeastSquares([np.eye(3)] * 2, [np.ones(3)] * 2)
+    run(problem, local_steps=1, step_size=0.1, rounds=5, checkpoint=path)
+    return path.read_bytes()
+
+
+def test_no_flipped_bit_is_accepted(tmp_path, kept):
+    path, draws = tmp_path / "run.pt", random.Random(0)
+    places = {*range(8 * 120), *(draws.randrange(8 * len(kept)) for _ in range(2000))}
+    for place in places:
+        content = bytearray(kept)
+        content[place // 8] ^= 1 << place % 8
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"run\.pt is (damaged|not a checkpoint)"):
+            checkpoint_file.load(path)
+
+
+def test_no_truncated_or_lengthened_file_is_accepted(tmp_path, kept):
+    path = tmp_path / "run.pt"
+    lengths = {0, 1, 20, 21, 85, 86, 87, len(kept) // 2, *range(len(kept) - 60, len(kept))}
+    for content in (*(kept[:n] for n in lengths), kept + b"\0", kept + kept):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"run\.pt is (damaged|not a checkpoint)"):
+            checkpoint_file.load(path)
+    path.write_bytes(kept)
+    assert len(checkpoint_file.load(path)["rows"]) == 6
 
 
 def count_writings(monkeypatch, settings: Checkpoint) -> int:
@@ -477,7 +515,7 @@ def test_of_two_runs_on_one_path_the_second_keeps_it(tmp_path):
     with pytest.warns(RuntimeWarning, match="has been written by another run"):
         first = run(network(), checkpoint=settings, **CALL | {"local_steps": rule})
     assert_identical(first, others[0])
-    assert len(torch.load(path, weights_only=True)["rows"]) == 7
+    assert len(checkpoint_file.load(path)["rows"]) == 7
 
 
 def test_numbers_of_any_kind_are_kept(tmp_path):
@@ -610,7 +648,7 @@ def test_an_error_of_the_callers_own_keeps_what_was_computed(tmp_path):
             stop=stop,
             **CALL,
         )
-    assert len(torch.load(tmp_path / "a.pt", weights_only=True)["rows"]) == 4
+    assert len(checkpoint_file.load(tmp_path / "a.pt")["rows"]) == 4
     assert_identical(run(network(), checkpoint=tmp_path / "a.pt", **CALL), run(network(), **CALL))
 
 

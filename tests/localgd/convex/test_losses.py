@@ -171,3 +171,12 @@ def test_rank_and_slow_directions_are_those_of_the_data_in_any_precision():
     rounded = problem.to(torch.device("cpu"), torch.float32)
     np.testing.assert_array_equal(rounded.strong_convexity(), problem.strong_convexity())
     assert rounded.to(torch.device("cpu"), torch.float64).A.equal(problem.A)
+
+
+@pytest.mark.parametrize("kind", ["scipy", "torch"])
+def test_sparse_arrays_are_named(kind):
+    import scipy.sparse
+
+    A = scipy.sparse.eye(3) if kind == "scipy" else torch.eye(3).to_sparse()
+    with pytest.raises(ValueError, match=r"A of node 1 is sparse: give it dense \(\.to"):
+        LeastSquares([np.eye(3), A], [np.ones(3)] * 2)

@@ -87,9 +87,9 @@ def test_few_channels_are_batched_and_many_taken_node_by_node():
     lenet = one_node(seeded(LeNet, 0), 1, 28, 28)
     resnet = one_node(seeded(lambda: ResNet18(width=64), 0).eval(), 3, 8, 8)
     assert choose(lenet) == "products"
-    assert choose(resnet) == "alone products"
+    assert choose(resnet) == "alone"
     assert choose(one_node(nn.Linear(3, 2), 3)) == "grouped"
-    with convolutions("alone"):
-        assert choose(lenet) == "alone"
+    with convolutions("alone products"):
+        assert choose(lenet) == "alone products"
         assert choose(one_node(nn.Linear(3, 2), 3)) == "grouped"
     assert choose(lenet) == "products"

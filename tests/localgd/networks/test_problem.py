@@ -28,6 +28,14 @@ def assert_same(trace, problem, alone) -> None:
 
 
 @pytest.mark.claim("alg1", kind="numeric")
+@pytest.mark.mutation(
+    "constant", "etas=etas, steps=steps", "etas=etas, steps=[t + 1 for t in steps]"
+)
+@pytest.mark.mutation(
+    "sign",
+    "local_steps=steps, step_size=etas",
+    "local_steps=steps, step_size=[eta / 2 for eta in etas]",
+)
 @settings(max_examples=40)
 @given(kinds, sizes, st.integers(0, 2**20), st.integers(1, 4), st.data())
 def test_fixed_steps_are_those_of_each_node_alone(kind, sizes, seed, chunk_size, data):

@@ -1,0 +1,100 @@
+"""The problems on which rules for T are compared: data, split, step size, goal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from localgd import (
+    Ball,
+    HalfSpace,
+    LeastSquares,
+    NetworkProblem,
+    PowerLoss,
+    Problem,
+    SquaredDistance,
+    datasets,
+)
+from localgd.networks import LeNet, SoftmaxLayer, seeded
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One problem and when it counts as solved.
+
+    `loss_share`, `residual_share`: f(x_n) ≤ so much of f(x_0), and the same of ‖∇f(x_n)‖²; the
+    second comes later.  `most_steps`: the largest fixed T that is tried.
+    """
+
+    name: str
+    kind: str  # of the loss
+    loss_share: float
+    residual_share: float
+    nodes: int = 2
+    seed: int | None = None  # of the split; None is file order
+    step: float = 1.0  # η in units of 1/max L_i, or of 1/L at the start, or itself
+    start: Any = None
+    most_steps: int = 3000
+    ratios: tuple[float, ...] = (1.0, 0.1, 0.01, 0.001)
+    images: int = 200
+    convex: bool = field(default=True)
+
+    def problem(self) -> Problem:
+        """Return the problem."""
+        return _posed(self)[0]
+
+    def step_size(self) -> float:
+        """Return η."""
+        return self.step / _posed(self)[1]
+
+    def curvature(self) -> float:
+        """Return the constant that η is measured by."""
+        return _posed(self)[1]
+
+
+@cache
+def _posed(setting: Setting) -> tuple[Problem, float]:
+    """Return the problem, and the curvature in whose reciprocals η is given."""
+    if setting.kind == "disc":
+        sets = [Ball([0.0, 1.0], 1.0), HalfSpace([0.0, 1.0], 0.0)]
+        return SquaredDistance(sets, common=Ball([0.0, 0.0], 0.0)), 2.0
+    if setting.kind in ("quadratic", "quartic"):
+        colon = datasets.colon_cancer().with_intercept()
+        blocks = colon.split(setting.nodes, seed=setting.seed)
+        if setting.kind == "quadratic":
+            quadratic = LeastSquares(*blocks, data=colon.source).reduced()[0]
+            return quadratic, float(quadratic.smoothness().max())
+        quartic = PowerLoss(*blocks, data=colon.source).reduced()[0]
+        rows = zip(quartic.A.numpy(), quartic.samples.tolist(), strict=True)
+        return quartic, max(12 * np.linalg.norm(A, 2) ** 2 / n for A, n in rows)
+    images = datasets.mnist("train", first=setting.images)
+    inputs, targets = images.split(setting.nodes, setting.seed)
+    loss = nn.CrossEntropyLoss(reduction="none")
+    if setting.kind == "lenet":
+        net = seeded(LeNet, setting.seed or 0)
+        return NetworkProblem(net, inputs, targets, loss, data=images.source), 1.0
+    flat = [torch.as_tensor(part).flatten(1).double().numpy() for part in inputs]
+    ones = [np.hstack([part, np.ones((len(part), 1))]) for part in flat]
+    layer = seeded(SoftmaxLayer, setting.seed or 0)
+    posed = NetworkProblem(layer, inputs, targets, loss, data=images.source)
+    return posed, max(np.linalg.norm(part, 2) ** 2 / (2 * len(part)) for part in ones)
+
+
+_LENET = {"images": 200, "nodes": 5, "step": 0.2, "most_steps": 400, "convex": False}
+#: By name, cheap ones first.
+SETTINGS: Mapping[str, Setting] = {
+    each.name: each
+    for each in (
+        Setting("disc and half-plane", "disc", 3e-4, 1e-6, step=0.5, start=(2.0, 1.0)),
+        Setting("quadratic, m = 2", "quadratic", 1e-3, 1e-5),
+        Setting("quadratic, m = 2, shuffled", "quadratic", 1e-3, 1e-5, seed=1),
+        Setting("quadratic, m = 5", "quadratic", 1e-2, 1e-4, nodes=5),
+        Setting("quartic, m = 2", "quartic", 3e-3, 4e-6, step=4.0),
+        Setting("softmax, m = 5", "softmax", 0.1, 1e-2, nodes=5, most_steps=1000),
+        Setting("LeNet, m = 5", "lenet", 0.2, 1e-2, ratios=(0.1, 0.01), **_LENET),
+    )
+}
