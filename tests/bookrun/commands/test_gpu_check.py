@@ -42,10 +42,24 @@ def test_each_part_is_saved_as_it_ends_and_a_failure_is_kept(tmp_path, monkeypat
     assert parts["three"]["saved"] == ["one", "two"]
 
 
-def test_parts_beyond_the_time_are_said_to_be_left_out(tmp_path, monkeypatch, made):
+def test_parts_beyond_the_time_are_said_to_be_left_out(tmp_path, monkeypatch, capsys, made):
     monkeypatch.setattr(gpu_check, "PARTS", {"one": dict, "two": dict})
     found = gpu_check.check(tmp_path / "gpu-check.json", 0, ["two"])
-    assert found["parts"] == {"two": {"skipped": "the 0 minutes were over"}}
+    assert found["parts"] == {}
+    assert capsys.readouterr().out == "two: left out, the 0 minutes are over\n"
+
+
+def test_parts_of_the_same_machine_are_kept_and_of_another_are_not(tmp_path, monkeypatch):
+    path = tmp_path / "gpu-check.json"
+    for device, asked, left in (
+        ("a", "one", ["one"]),
+        ("a", "two", ["one", "two"]),
+        ("b", "one", ["one"]),
+    ):
+        monkeypatch.setattr(gpu_check, "_made", lambda device=device: {"device": device})
+        monkeypatch.setattr(gpu_check, "PARTS", {"one": dict, "two": dict})
+        gpu_check.check(path, 1, [asked])
+        assert sorted(json.loads(path.read_text())["parts"]) == left
 
 
 @pytest.mark.parametrize(
