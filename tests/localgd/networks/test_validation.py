@@ -430,6 +430,28 @@ def test_a_module_may_be_on_a_gpu_when_it_is_handed_over():
     assert module.place == "a GPU"
 
 
+class WeightsElsewhere(nn.CrossEntropyLoss):
+    """A loss that is on a GPU."""
+
+    place = "a GPU"
+
+    def cpu(self):
+        moved = super().cpu()
+        moved.place = "the CPU"
+        return moved
+
+    def forward(self, outputs, targets):
+        if self.place != "the CPU":
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().forward(outputs, targets)
+
+
+def test_a_loss_may_be_on_a_gpu_when_it_is_handed_over():
+    loss = WeightsElsewhere(weight=CLASS_WEIGHTS.float(), reduction="none")
+    NetworkProblem(nn.Linear(6, 3), torch.ones(2, 4, 6), torch.zeros(2, 4).long(), loss)
+    assert loss.place == "a GPU"
+
+
 class Weighted(nn.Module):
     """A loss with a weight of its own."""
 
