@@ -14,7 +14,8 @@ from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import as_rule
 from localgd.algorithm.servers import Server
 from localgd.algorithm.trace import Recorder
-from localgd.engine.evaluator import Engine, Evaluator, divide
+from localgd.engine.division import divide
+from localgd.engine.evaluator import Engine, Evaluator
 
 Work = Callable[[], object]
 CROSS_ENTROPY = nn.CrossEntropyLoss(reduction="none")
@@ -38,7 +39,7 @@ def ours(
     recorder = Recorder(problem.num_nodes, {})
     loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks, None, server)
     loop.begin()
-    return lambda: loop.round(1, lambda: None)
+    return lambda: list(loop.round(1))
 
 
 def node_by_node(module: nn.Module, inputs: Tensor, targets: Tensor, T: int, eta: float) -> Work:

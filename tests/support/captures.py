@@ -3,10 +3,13 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import MethodType
 from typing import Any, ClassVar
 
 import pytest
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -44,7 +47,7 @@ class Replayed:
         self, function: Callable[..., Any], arguments: Sequence[Tensor], pool: Any
     ) -> None:
         self.function, self.arguments = function, list(arguments)
-        with Watching(self.arguments) as watching:
+        with Watching([*self.arguments, *constants(function)]) as watching:
             function(*self.arguments)
         assert not watching.foreign, watching.foreign
         self.outputs: tuple[Tensor, ...] = ()
@@ -54,6 +57,21 @@ class Replayed:
     def replay(self) -> None:
         """Run the function on what the arguments hold now."""
         self.outputs = self.function(*self.arguments)
+
+
+def constants(function: Any) -> list[Tensor]:
+    """The constants of the recorded programs that a function calls: the programs keep them."""
+    if isinstance(function, partial):
+        return [each for part in (function.func, *function.args) for each in constants(part)]
+    if isinstance(function, MethodType):
+        held = vars(function.__self__).values()
+        return [each for part in held if isinstance(part, GraphModule) for each in constants(part)]
+    if isinstance(function, GraphModule):
+        return [each for each in vars(function).values() if isinstance(each, Tensor)] + [
+            *function.buffers(),
+            *function.parameters(),
+        ]
+    return []
 
 
 @contextmanager

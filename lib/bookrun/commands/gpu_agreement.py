@@ -114,7 +114,7 @@ def resumed() -> dict[str, Any]:
 def no_waiting() -> dict[str, Any]:
     """Captured blocks with PyTorch's synchronisation check set to raise an error."""
     seen: set[Any] = set()
-    plain = local_steps.Walk._block
+    plain = local_steps.LocalSteps._block
     count = 0
 
     def watched(self: Any, at: Any, steps: int, captures: Any) -> Any:
@@ -132,7 +132,7 @@ def no_waiting() -> dict[str, Any]:
         return result
 
     problem = lenet_problem(torch.float32)
-    with _replaced(local_steps.Walk, "_block", watched):
+    with _replaced(local_steps.LocalSteps, "_block", watched):
         for form in FORMS:
             with convolutions(form):
                 _run_lenet(problem, local_steps=100)

@@ -45,24 +45,37 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def check(path: Path, minutes: float, only: list[str]) -> dict[str, Any]:
-    """Carry out the parts, as many as ``minutes`` hold, and write each to ``path`` as it ends."""
+    """Carry out the parts, as many as ``minutes`` hold, and write each to ``path`` as it ends.
+
+    Parts that are there already, of the same GPU and versions, stay until they are done again.
+    """
     began = time.monotonic()
-    parts: dict[str, Any] = {}
-    found = {"format": FORMAT, "made": _made(), "parts": parts}
-    for name in only or list(PARTS):
+    made = _made()
+    found: dict[str, Any] = {"format": FORMAT, "made": made, "parts": _kept(path, made)}
+    asked = only or list(PARTS)
+    for name in asked:
         left = 60 * minutes - (time.monotonic() - began)
         if left <= 0:
-            parts[name] = {"skipped": f"the {minutes:g} minutes were over"}
-        else:
-            parts[name] = _carried_out(PARTS[name])
+            print(f"{name}: left out, the {minutes:g} minutes are over", flush=True)
+            continue
+        found["parts"][name] = _carried_out(PARTS[name])
         write_atomically(path, (json.dumps(found, indent=1, default=str) + "\n").encode())
-        print(f"{name}: {json.dumps(parts[name], default=str)}", flush=True)
+        print(f"{name}: {json.dumps(found['parts'][name], default=str)}", flush=True)
     return found
+
+
+def _kept(path: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts that ``path`` holds of this machine."""
+    if not path.is_file():
+        return {}
+    there = json.loads(path.read_text(encoding="utf-8"))
+    same = there.get("format") == FORMAT and there.get("made") == made
+    return dict(there["parts"]) if same else {}
 
 
 def _carried_out(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return what a part found, or how it failed, with its seconds and its warnings."""
-    began = time.monotonic()
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
         try:
@@ -73,7 +86,7 @@ def _carried_out(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     texts = sorted({str(each.message)[:300] for each in warned})
     return (
         result
-        | {"seconds": round(time.monotonic() - began, 2)}
+        | {"started": started, "seconds": round(time.monotonic() - began, 2)}
         | ({"warnings": texts} if texts else {})
     )
 
@@ -81,7 +94,6 @@ def _carried_out(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _made() -> dict[str, Any]:
     properties = torch.cuda.get_device_properties(0)
     return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(0),
         "memory_gib": round(properties.total_memory / 2**30, 1),
         "processors": properties.multi_processor_count,
@@ -89,7 +101,7 @@ def _made() -> dict[str, Any]:
         "versions": {
             "torch": torch.__version__,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
             "python": platform.python_version(),
         },
         "cudnn_enabled": torch.backends.cudnn.enabled,

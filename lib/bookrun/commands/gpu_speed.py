@@ -268,6 +268,7 @@ def _images(name: str, nodes: int, samples: int) -> tuple[Tensor, Tensor, str]:
         inputs = torch.rand(nodes, samples, *shape, generator=generator)
         targets = torch.randint(10, (nodes, samples), generator=generator)
         return inputs, targets, f"uniform noise in the shape of {name} ({type(error).__name__})"
-    inputs = torch.as_tensor(data.features).unflatten(0, (nodes, samples))
-    targets = torch.as_tensor(data.labels).unflatten(0, (nodes, samples))
+    features, labels = torch.as_tensor(data.features), torch.as_tensor(data.labels)
+    inputs = features.view(nodes, samples, *features.shape[1:])
+    targets = labels.view(nodes, samples)
     return inputs, targets, f"real: {data.source.description}"

@@ -134,8 +134,13 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_within(within: Within) -> dict[str, Any]:
-    at = None if within.where is None else tuple(within.where())
-    return {"ends": tuple(within.ends), "chunk": within.chunk, "at": at}
+    at = None if within.at is None else _plain_position(within.at)
+    return {"ends": _plain_position(within.ends), "chunk": within.chunk, "at": at}
+
+
+def _plain_position(at: Position) -> tuple[Tensor, ...]:
+    whole = at.whole()
+    return whole.x, whole.steps, whole.above, whole.rows
 
 
 def _to_within(state: Mapping[str, Any] | None, device: torch.device) -> Within | None:
@@ -143,10 +148,11 @@ def _to_within(state: Mapping[str, Any] | None, device: torch.device) -> Within 
         return None
 
     def position(tensors: tuple[Tensor, ...]) -> Position:
-        return Position(*(tensor.to(device) for tensor in tensors))
+        x, steps, above, rows = (tensor.to(device) for tensor in tensors)
+        return Position(x, steps, above, rows)
 
     at = None if state["at"] is None else position(state["at"])
-    return Within(position(state["ends"]), state["chunk"], None if at is None else lambda: at)
+    return Within(position(state["ends"]), state["chunk"], at)
 
 
 def _moved(state: Any, device: torch.device) -> Any:

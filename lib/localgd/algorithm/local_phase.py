@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.algorithm.local_steps import Position, Walk, Where
+from localgd.algorithm.local_steps import LocalSteps, Position, end_of, mapped
 from localgd.algorithm.path_record import Path, PathRecord, Start
 from localgd.algorithm.rules import Plan
 from localgd.engine.evaluator import Bound, Evaluator
@@ -34,7 +34,7 @@ class Within(NamedTuple):
 
     ends: Position  # of the chunks that are done, (m, …); the other rows mean nothing
     chunk: int  # the chunk that is on its way
-    where: Where | None  # tells where it is; None where it has not begun
+    at: Position | None  # where its nodes are; None where it has not begun
 
 
 def local_phase(
@@ -50,16 +50,15 @@ def local_phase(
     trail: ClosedPaths | None = None,
     record: Start | None = None,
     within: Within | None = None,
-    pause: Callable[[Within], None] = lambda _: None,
-) -> LocalPhase:
+) -> Generator[Within, None, LocalPhase]:
     """x_i ← x_i − η_i ∇f_i(x_i), as often as `plan` says for node i.
 
     `x`: the common start x_n, shape (d,); `gradients`: ∇f_i(x_n), shape (m, d), known
     already and good for the first step; `etas`: η_i, shape (m, 1); `leap`: the closed form of
-    T_i steps, where there is one.  `pause` is called between steps with a place from which a
+    T_i steps, where there is one.  Every place that comes between steps is one from which a
     call that is given it as `within` arrives at the same end, bit for bit.  `record`: what is
     known at x_n, where the losses and gradient norms along the steps are to be recorded; `trail`:
-    their closed form, where there is one.  A phase that records is not paused.
+    their closed form, where there is one.  Of a phase that records no places come.
     """
     m = problem.num_nodes
     start = x.expand(m, -1)
@@ -83,7 +82,7 @@ def local_phase(
     ends = within.ends if within else _nowhere(start)
     for number in range(within.chunk if within else 0, len(bound)):
         nodes = bound[number].rows
-        walk = Walk(
+        local = LocalSteps(
             evaluator,
             bound[number] if recorded is None else recorded.watch(bound[number]),
             etas[nodes],
@@ -91,27 +90,22 @@ def local_phase(
             plan.grad_tol,
             problem.num_buffers,
         )
-        if within and within.chunk == number and within.where:
-            at = within.where()
+        if within and within.chunk == number and within.at:
+            going = local.others(within.at)
         else:
-            at = walk.start(start[nodes], gradients[nodes])
-        at = walk.go_on(at, _ignore if recorded else partial(_tell, pause, ends, number))
+            going = local.others(local.first(start[nodes], gradients[nodes]), 1)
+        if recorded:
+            at = end_of(going)
+        else:
+            at = yield from mapped(partial(Within, ends, number), going)
         ends = _put(ends, nodes, at) if len(bound) > 1 else at
         if number + 1 < len(bound) and not recorded:
-            pause(Within(ends, number + 1, None))
+            yield Within(ends, number + 1, None)
     path = None if recorded is None else recorded.path().cut(ends.steps)
     if plan.grad_tol is None:  # known without asking a GPU
         return LocalPhase(ends.x, counts.astype(float), None, path)
     steps, met = ends.steps.cpu().numpy().astype(float), (~ends.above).cpu().numpy()
     return LocalPhase(ends.x, steps, met, path)
-
-
-def _ignore(where: Where) -> None:
-    return
-
-
-def _tell(pause: Callable[[Within], None], ends: Position, chunk: int, where: Where) -> None:
-    pause(Within(ends, chunk, where))
 
 
 def _nowhere(like: Tensor) -> Position:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,20 +22,31 @@ SHED_STEPS = 64
 
 
 class Position(NamedTuple):
-    """The state of a chunk's nodes in a round; plain tensors, so that it can be saved."""
+    """The state of a chunk's nodes in a round, from which their steps can be gone on with."""
 
     x: Tensor  # (c, d)
-    steps: Tensor  # (c,) int64, local steps taken
+    steps: Tensor  # (c,) int64, local steps taken, without those in `together`
     above: Tensor  # (c,) bool, whether ‖∇f_i‖² was above the tolerance when last seen
     rows: Tensor  # (r,) int64, the nodes that still take part, by their place in the chunk
+    together: int = 0  # steps that all nodes have taken besides
+    few: Position | None = None  # where the nodes in `rows` stand, once they go on without others
+
+    def whole(self) -> Position:
+        """Return the same place with all steps counted and `few` put in: four plain tensors."""
+        if self.few is not None:
+            part = self.few.whole()
+            return Position(
+                self.x.index_copy(0, self.rows, part.x),
+                self.steps.index_copy(0, self.rows, part.steps),
+                self.above.index_copy(0, self.rows, part.above),
+                self.rows[part.rows],
+            )
+        steps = self.steps + self.together if self.together else self.steps
+        return Position(self.x, steps, self.above, self.rows)
 
 
-Where = Callable[[], Position]
-Pause = Callable[[Where], None]
-
-
-class Walk:
-    """The way of a chunk's nodes through the local steps of a round.
+class LocalSteps:
+    """The steps of a chunk's nodes in one round.
 
     Node i takes T_i = `limits[i]` steps, or, with a `grad_tol`, as long as ‖∇f_i‖² is above
     it.  A node that is done keeps its parameters bit for bit while the others go on; once
@@ -62,87 +73,115 @@ class Walk:
         self.shortest, self.longest = int(limits.min()), int(limits.max())
         self.even = grad_tol is None and self.shortest == self.longest
         self._counts = limits
-        self._done: int | None = None  # known from a start; else it is asked of the position
         if self.shortest == self.longest:  # made where it is needed: a copy would wait for the GPU
             self.limits = torch.full((len(limits),), self.longest, device=etas.device)
         else:
             self.limits = torch.tensor(limits, device=etas.device)
 
-    def start(self, x: Tensor, gradients: Tensor) -> Position:
+    def first(self, x: Tensor, gradients: Tensor) -> Position:
         """Take the first step from x, shape (c, d), where the gradients are known."""
         steps = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         rows = torch.arange(len(x), device=x.device)
-        self._done = 1
         x, steps, above = step(
             x, steps, gradients, self.limits, self.etas, self.grad_tol, self.num_buffers
         )
         return Position(x, steps, above, rows)
 
-    def go_on(self, at: Position, pause: Pause) -> Position:
-        """Take the steps that remain and return where they end.
+    def others(self, at: Position, done: int | None = None) -> Positions:
+        """Take the steps that remain from `at`, which is `whole`, and return where they end.
 
-        `pause` is called between steps with a way to ask for a position from which `go_on`
-        arrives at the same end, bit for bit.
+        Every position that comes between is one from which `others` arrives at the same end,
+        bit for bit.  `done`: the most steps that a node has taken, where it is known.
         """
         if len(at.rows) < len(at.x):
-            return self._without_the_done(at, pause)
+            return (yield from self._without_the_done(at))
+        if done is None:
+            done = int(at.steps.max())
         if self.bound.captures is not None:
-            return self._in_blocks(at, pause, self.bound.captures)
-        return self._evenly(at, pause) if self.even else self._unevenly(at, pause)
+            return (yield from self._in_blocks(at, done, self.bound.captures))
+        at, gradients = yield from self._together(at, done)
+        if self.even:
+            return at.whole()
+        at = yield from self._until_few(at.whole(), done + at.together, gradients)
+        if len(at.rows) < len(at.x):
+            return (yield from self._without_the_done(at))
+        return at
 
-    def _evenly(self, at: Position, pause: Pause) -> Position:
-        """As many steps for every node: nobody has to be asked."""
-        x = at.x
-        for done in range(int(at.steps.max()), self.longest):
-            x = descend(x, self.bound.gradients(x), self.etas, self.num_buffers)
-            pause(partial(self._even_position, at, x, done + 1))
-        return self._even_position(at, x, self.longest)
+    def _together(
+        self, at: Position, done: int
+    ) -> Generator[Position, None, tuple[Position, Tensor | None]]:
+        """Go on while nobody can be done; return the gradients where somebody may be as well."""
+        for together in range(1, self.shortest - done + 1):
+            gradients = self.bound.gradients(at.x)
+            if self.grad_tol is not None:
+                norms = square_norms(gradients, self.num_buffers)
+                if bool(norms.min() <= self.grad_tol):
+                    return at, gradients
+            moved = descend(at.x, gradients, self.etas, self.num_buffers)
+            at = at._replace(x=moved, together=together)
+            yield at
+        return at, None
 
-    def _even_position(self, at: Position, x: Tensor, done: int) -> Position:
-        return at._replace(x=x, steps=torch.full_like(at.steps, done))
+    def _until_few(self, at: Position, done: int, gradients: Tensor | None) -> Positions:
+        """Go on step by step, the host deciding who moves, until half of the nodes are done.
 
-    def _unevenly(self, at: Position, pause: Pause) -> Position:
-        """Step by step, the host deciding who goes on."""
-        done, shortest = int(at.steps.max()), self.shortest
-        together = 0  # steps that all nodes have taken since `at.steps` was counted
+        `gradients`: those at `at`, where they are known.
+        """
         tol = self.grad_tol
         while tol is not None or done < self.longest:
-            gradients = self.bound.gradients(at.x)
+            if gradients is None:
+                gradients = self.bound.gradients(at.x)
             norms = None if tol is None else square_norms(gradients, self.num_buffers)
-            done += 1
-            if done <= shortest and (norms is None or tol is None or not bool(norms.min() <= tol)):
-                at = at._replace(x=descend(at.x, gradients, self.etas, self.num_buffers))
-                together += 1
-                pause(partial(_counted, at, together))
-                continue
-            at, together = _counted(at, together), 0
             active, above = goes_on(at.steps, self.limits, norms, tol)
             moving = int(active.sum())
             if norms is not None and not moving:
                 return at._replace(above=above)
             moved = descend(at.x, gradients, self.etas, self.num_buffers)
             moved = torch.where(active[:, None], moved, at.x)
-            at = Position(moved, at.steps + active, above, at.rows)
-            if 2 * moving <= len(active) and self._may_shed(done):
+            at, gradients = Position(moved, at.steps + active, above, at.rows), None
+            done += 1
+            few = 2 * moving <= len(active) and self._may_shed(done)
+            if few:
                 at = at._replace(rows=_padded(active))
-                pause(partial(_counted, at, 0))
-                return self._without_the_done(at, pause)
-            pause(partial(_counted, at, 0))
-        return _counted(at, together)
+            yield at
+            if few:
+                return at
+        return at
 
-    def _in_blocks(self, at: Position, pause: Pause, captures: Captures) -> Position:
+    def _without_the_done(self, at: Position) -> Positions:
+        """Go on with the nodes in `at.rows` alone."""
+        rows = at.rows
+        few = LocalSteps(
+            self.evaluator,
+            self.evaluator.bind(self.bound.chunk.take(rows)),
+            self.etas[rows],
+            self._counts[rows.cpu().numpy()],
+            None if self.grad_tol is None else float(self.grad_tol),
+            self.num_buffers,
+        )
+        everyone = torch.arange(len(rows), device=rows.device)
+        part = Position(at.x[rows], at.steps[rows], at.above[rows], everyone)
+        end = yield from mapped(lambda place: at._replace(few=place), few.others(part))
+        return at._replace(few=end).whole()
+
+    def _may_shed(self, done: int) -> bool:
+        """Whether this is a moment to leave nodes behind: compiling for fewer would cost more."""
+        due = (done - 1) % SHED_STEPS == 0
+        return due and self.bound.chunk.divisible and not self.evaluator.compiles
+
+    def _in_blocks(self, at: Position, done: int, captures: Captures) -> Positions:
         """Block by block on a GPU, each of them captured; the host looks who is done between."""
-        done = self._done or int(at.steps.max())
         while self.grad_tol is not None or done < self.longest:
             count = BLOCK_STEPS
             if self.grad_tol is None:
                 count = min(count, self.longest - done)
             before = at.steps
-            at = Position(*self._block(at, count, captures), at.rows)
+            x, steps, above = self._block(at, count, captures)
+            at = Position(x, steps, above, at.rows)
             done += count
             if self.grad_tol is not None and not bool((at.steps - before == count).any()):
                 return at
-            pause(partial(_counted, at, 0))
+            yield at
         return at
 
     def _block(self, at: Position, count: int, captures: Captures) -> tuple[Tensor, ...]:
@@ -154,34 +193,37 @@ class Walk:
         self.evaluator.work += count * self.bound.flops
         return captures((kind, count), function, arguments, self.bound.data)
 
-    def _may_shed(self, done: int) -> bool:
-        """Return whether to leave nodes behind now: compiling for fewer would cost more."""
-        due = (done - 1) % SHED_STEPS == 0
-        return due and self.bound.chunk.divisible and not self.evaluator.compiles
 
-    def _without_the_done(self, at: Position, pause: Pause) -> Position:
-        """Go on with the nodes in `at.rows` alone."""
-        rows = at.rows
-        few = Walk(
-            self.evaluator,
-            self.evaluator.bind(self.bound.chunk.take(rows)),
-            self.etas[rows],
-            self._counts[rows.cpu().numpy()],
-            None if self.grad_tol is None else float(self.grad_tol),
-            self.num_buffers,
-        )
+#: Steps of nodes, one position after the other, and where they end.
+Positions = Generator[Position, None, Position]
 
-        def merged(part: Position) -> Position:
-            return Position(
-                at.x.index_copy(0, rows, part.x),
-                at.steps.index_copy(0, rows, part.steps),
-                at.above.index_copy(0, rows, part.above),
-                rows[part.rows],
-            )
 
-        everyone = torch.arange(len(rows), device=rows.device)
-        start = Position(at.x[rows], at.steps[rows], at.above[rows], everyone)
-        return merged(few.go_on(start, lambda where: pause(lambda: merged(where()))))
+Place = TypeVar("Place")
+Mapped = TypeVar("Mapped")
+End = TypeVar("End")
+
+
+def mapped(
+    function: Callable[[Place], Mapped], places: Generator[Place, None, End]
+) -> Generator[Mapped, None, End]:
+    """Yield function(place) for all places, and return what they end in."""
+    while True:
+        try:
+            place = next(places)
+        except StopIteration as stopped:
+            end: End = stopped.value
+            return end
+        yield function(place)
+
+
+def end_of(places: Generator[object, None, End]) -> End:
+    """Return what some places end in."""
+    while True:
+        try:
+            next(places)
+        except StopIteration as stopped:
+            end: End = stopped.value
+            return end
 
 
 def block(
@@ -254,11 +296,6 @@ def square_norms(gradients: Tensor, num_buffers: int) -> Tensor:
     own = gradients[:, : gradients.shape[1] - num_buffers] if num_buffers else gradients
     norms: Tensor = torch.linalg.vecdot(own, own)
     return norms
-
-
-def _counted(at: Position, together: int) -> Position:
-    """Return `at` with the steps that all nodes have taken together counted in."""
-    return at._replace(steps=at.steps + together) if together else at
 
 
 def _padded(moving: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.algorithm.communication import OneProcess, Reply
 from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
-from localgd.algorithm.local_steps import square_norms
+from localgd.algorithm.local_steps import mapped, square_norms
 from localgd.algorithm.path_record import Start
 from localgd.algorithm.paths import LocalPaths
 from localgd.algorithm.rules import Plan, RoundInfo, Rule
@@ -125,11 +125,11 @@ class Rounds:
             self._record(None, False, 0, began)
             self.safe = self._snapshot(None)
 
-    def round(self, planned: int, pause: Callable[[], None]) -> None:
+    def round(self, planned: int) -> Iterator[None]:
         """Do one round, or what is left of it; `frozen` says that none can move from now on.
 
-        `planned`: how many rounds are to come, this one included.  `pause` is called whenever
-        `safe` has moved on within the round.
+        It stops between local steps, `safe` having moved on.  `planned`: how many rounds are to
+        come, this one included.
         """
         assert self.view is not None  # `begin` comes first
         began = time.perf_counter()
@@ -142,11 +142,7 @@ class Rounds:
         )
         plan = self.rule.plan(info, self.problem.num_nodes)
 
-        def hold(within: Within) -> None:
-            self.safe = self._snapshot(within)
-            pause()
-
-        phase = local_phase(
+        places = local_phase(
             self.problem,
             self.evaluator,
             self.bound,
@@ -158,8 +154,8 @@ class Rounds:
             trail=self.trail,
             record=self.view.start if self.rule.wants_paths else None,
             within=self.within,
-            pause=hold,
         )
+        phase = yield from mapped(self._reach, places)
         computed = time.perf_counter()
         unmoved = self.communication.all_agree(torch.equal(phase.x, self.x.expand_as(phase.x)))
         self.frozen = unmoved and self.rule.constant
@@ -183,6 +179,10 @@ class Rounds:
         self.last_steps, self.within = phase.steps, None
         self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
+
+    def _reach(self, within: Within) -> None:
+        """Let the run be resumed from this place."""
+        self.safe = self._snapshot(within)
 
     def _tell_rule(self, phase: LocalPhase, computing: float, communicating: float) -> None:
         """Tell the rule of the round's paths and times; one number a node and step, and two."""

@@ -21,7 +21,9 @@ from localgd.algorithm.servers import Average, Server
 from localgd.algorithm.settings import Settings, check
 from localgd.algorithm.trace import Recorder, Trace
 from localgd.engine.backend import deterministic, memory_errors
-from localgd.engine.evaluator import Engine, Evaluator, Form, divide
+from localgd.engine.convolutions import Form
+from localgd.engine.division import divide
+from localgd.engine.evaluator import Engine, Evaluator
 from localgd.fingerprint import plain
 from localgd.problem import Chunk, Problem
 
@@ -163,7 +165,8 @@ def _rounds(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
                 return "frozen"
             if loop.done == settings.rounds:
                 return "rounds"
-            loop.round(settings.rounds - loop.done, keeper.when_due)
+            for _ in loop.round(settings.rounds - loop.done):
+                keeper.when_due()
             keeper.after_round()
             advance()
 

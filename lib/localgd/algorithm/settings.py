@@ -126,7 +126,7 @@ def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
         return chosen
     if not torch.cuda.is_available():
         raise ValueError(f"device={device!r} asks for a GPU, and PyTorch sees none")
-    if chosen.index is None:
+    if str(chosen) == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 

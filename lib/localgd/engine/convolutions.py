@@ -25,7 +25,16 @@ aten = torch.ops.aten
 #: node after the other, each convolution one large matrix product.
 Form = Literal["grouped", "products", "alone", "alone products"]
 
-#: A convolution with more output channels than this makes a matrix product that fills a GPU.
+#: The forms in which a program's convolutions are replaced.
+PRODUCTS: tuple[Form, ...] = ("products", "alone products")
+
+#: Convolutions of at most so many output channels are batched over nodes, wider ones run alone.
+#: Milliseconds a step of all 10 nodes on one H200 in float32, PyTorch 2.11, cuDNN 9.19:
+#:
+#:                                      grouped   products   alone products   alone
+#:     LeNet, 100 images a node            0.92       0.71              2.9     3.2
+#:     LeNet, 6000 images a node             42         31               42     135
+#:     ResNet-18, 100 images a node         280          –                –     176
 FEW_CHANNELS = 32
 
 _asked: ContextVar[Form | None] = ContextVar("form of convolutions", default=None)
@@ -50,7 +59,7 @@ def choose(program: GraphModule) -> Form:
     if not found:
         return "grouped"
     widest = max(node.meta["val"].shape[1] for node in found)
-    return _asked.get() or ("products" if widest <= FEW_CHANNELS else "alone products")
+    return _asked.get() or ("products" if widest <= FEW_CHANNELS else "alone")
 
 
 def as_products(program: GraphModule) -> GraphModule:
@@ -116,7 +125,7 @@ def input_gradient(
     n = gradient.shape[0]
     rows = gradient.reshape(len(matrices), matrices.shape[1], -1)
     cols = torch.bmm(matrices.transpose(1, 2), rows)
-    return functional.fold(cols.view(n, -1, cols.shape[2]), size, window, dilation, padding, stride)
+    return _folded(cols.view(n, -1, cols.shape[2]), size, window, stride, padding, dilation)
 
 
 def weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int], groups: int) -> Tensor:
@@ -173,7 +182,7 @@ def flat_input_gradient(
     rows = gradient.transpose(0, 1).reshape(o, -1)
     cols = torch.mm(weight.reshape(o, -1).t(), rows)
     each = cols.view(len(cols), n, -1).transpose(0, 1).contiguous()
-    return functional.fold(each, size, window, dilation, padding, stride)
+    return _folded(each, size, window, stride, padding, dilation)
 
 
 def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Tensor:
@@ -190,6 +199,19 @@ def flat_weight_gradient(gradient: Tensor, cols: Tensor, shape: list[int]) -> Te
     left = rows.view(shape[0], parts, -1).transpose(0, 1)
     right = cols.view(len(cols), parts, -1).permute(1, 2, 0)
     return torch.bmm(left, right).sum(0).view(shape)
+
+
+def _folded(
+    cols: Tensor,
+    size: list[int],
+    window: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
+    """Return the sum of what the windows hold, (n, c·kh·kw, oh·ow) → (n, c, h, w)."""
+    pair = [(each[0], each[1]) for each in (size, window, dilation, padding, stride)]
+    return functional.fold(cols, *pair)
 
 
 def _output_size(
@@ -265,7 +287,7 @@ def _replace_backward(node: Node) -> None:
     for item in list(node.users):
         index: Any = item.args[1]
         if item.users:
-            item.replace_all_uses_with(parts[index])  # type: ignore[arg-type]
+            item.replace_all_uses_with(parts[index])
         node.graph.erase_node(item)
     node.graph.erase_node(node)
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
+from localgd.engine.backend import is_out_of_memory
+
 Function = Callable[..., tuple[Tensor, ...]]
 
 #: How far a replay may be from the plain call, relative to the largest entry: a captured
@@ -120,10 +122,8 @@ class Captures:
 def _graph(function: Function, arguments: Sequence[Tensor], pool: Pool) -> Graph:
     try:
         return Graph(function, arguments, pool)
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as error:
-        if "out of memory" in str(error) or "ALLOC_FAILED" in str(error):
+        if is_out_of_memory(error):
             raise
         raise CaptureError(f"it cannot be captured as a CUDA graph: {error}") from error
 

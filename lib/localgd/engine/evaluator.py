@@ -6,13 +6,11 @@ which sums are taken.
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule
 
-from localgd.engine import convolutions
-from localgd.engine.convolutions import Form, as_products
+from localgd.engine.convolutions import PRODUCTS, Form, as_products
 from localgd.engine.cpu_rewrites import rewrite
 from localgd.engine.cuda_graph import Captures, Pool
+from localgd.engine.division import bytes_of, memory_bytes, recorded, start
 from localgd.engine.gpu_rewrites import (
     detach_fills,
     merge_repeated,
@@ -31,14 +29,7 @@ from localgd.engine.gpu_rewrites import (
     place_constants,
 )
 from localgd.engine.invariants import hoist, second_alone
-from localgd.engine.program import (
-    UntraceableError,
-    calls,
-    count_flops,
-    identity,
-    peak_bytes,
-    record,
-)
+from localgd.engine.program import count_flops, identity
 from localgd.fingerprint import short_sha
 from localgd.problem import Chunk, Evaluate, Gradients, Problem
 
@@ -46,18 +37,8 @@ Engine = Literal["auto", "closed", "eager", "compiled", "graph"]
 
 #: Eager work after which compiling pays, in FLOP: some two minutes on two CPU cores.
 COMPILE_AFTER_FLOPS = 10**13
-#: On a CPU, a node whose intermediate results take more than this is convolved by itself:
-#: grouped convolutions of that size are slower than one after another.
-ALONE_BYTES = 2**19
-#: On a CPU, what the nodes of a chunk may take together: more falls out of the caches.
-CACHE_BYTES = 2**25
-#: The share of a machine's memory that the intermediate results of one step may take.
-MEMORY_SHARE = 0.5
-PRODUCTS: tuple[Form, ...] = ("products", "alone products")
 #: On a GPU, the share of its memory that what follows from the data alone may take.
 PREPARED_SHARE = 1 / 16
-#: On a GPU, what libraries take for themselves, in bytes.
-WORKSPACE_BYTES = 2**30
 
 
 class Bound:
@@ -184,12 +165,12 @@ class Evaluator:
         self._captures.clear()
 
     def _build(self, chunk: Chunk) -> Program:
-        x = _start(self._problem, len(chunk.nodes), self.device)
+        x = start(self._problem, len(chunk.nodes), self.device)
         arguments = (x, *chunk.tensors)
-        program = _recorded(self._problem, chunk, arguments)
+        program = recorded(self._problem, chunk, arguments)
         self._recorded.append(identity(program))
         flops = count_flops(program, arguments)
-        most = _bytes(chunk.tensors)
+        most = bytes_of(chunk.tensors)
         if self.device.type == "cpu":
             rewrite(program, for_compiler=self.compiles)
         else:
@@ -197,7 +178,7 @@ class Evaluator:
             if self._form in PRODUCTS:
                 as_products(program)
             merge_repeated(program)
-            most = max(most, int(PREPARED_SHARE * _memory_bytes(self.device)))
+            most = max(most, int(PREPARED_SHARE * memory_bytes(self.device)))
         prepare, body = hoist(program, most)
         if not self.compiles:
             hindrance = obstacle(body) if self.captures else None
@@ -226,75 +207,6 @@ def has_compiler() -> bool:
         return False
 
 
-class Division(NamedTuple):
-    """The chunks of nodes that are evaluated together, and how they convolve."""
-
-    chunks: list[Chunk]
-    form: Form
-
-
-def divide(problem: Problem, device: torch.device, chunk_size: int | None) -> Division:
-    """Return chunks of `chunk_size` nodes at most, and the form of their convolutions.
-
-    None divides by the memory that one node takes: as many nodes together as half of the
-    machine's memory holds, on a CPU as many as its caches do, and one at a time where their
-    convolutions are large.  It depends on nothing but the problem and the machine.
-    """
-    if not all(chunk.traceable for chunk in problem.chunks()):
-        return Division(problem.chunks(chunk_size), "grouped")
-    if chunk_size is not None and device.type == "cpu":
-        return Division(problem.chunks(chunk_size), "grouped")
-    size, form = problem.num_nodes, cast(Form, "grouped")
-    for chunk in problem.chunks():
-        rows = torch.zeros(1, dtype=torch.int64, device=device)
-        one = chunk.take(rows)
-        x = _start(problem, 1, device)
-        program = _recorded(problem, one, (x, *one.tensors))
-        need = max(1, peak_bytes(program))
-        memory = int(MEMORY_SHARE * _memory_bytes(device))
-        if device.type == "cpu":
-            held = [x, x, *one.tensors]  # the model, its gradient, the data
-            fitting = min(memory // need, CACHE_BYTES // (need + _bytes(held)))
-            if need > ALONE_BYTES and calls(program, torch.ops.aten.convolution.default):
-                fitting = 1
-        else:
-            form = convolutions.choose(program)
-            if form in PRODUCTS:
-                need = max(need, peak_bytes(as_products(program)))
-            # A captured step reads copies of x and of the data and leaves copies of x.
-            held = [*[x] * 6, *one.tensors, *one.tensors]
-            fitting = (memory - WORKSPACE_BYTES) // (need + _bytes(held))
-            if form in ("alone", "alone products"):
-                fitting = 1
-        size = min(size, max(1, fitting))
-    if chunk_size is not None:
-        return Division(problem.chunks(min(chunk_size, size)), form)
-    parts = math.ceil(problem.num_nodes / size)
-    return Division(problem.chunks(math.ceil(problem.num_nodes / parts)), form)  # few sizes
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(each.numel() * each.element_size() for each in tensors)
-
-
-def _start(problem: Problem, count: int, device: torch.device) -> Tensor:
-    """Return the problem's own start for so many nodes: recording evaluates there."""
-    x = problem.initial(torch.Generator()).to(device, problem.dtype)
-    return x.expand(count, -1).clone()
-
-
-def _recorded(problem: Problem, chunk: Chunk, arguments: tuple[Tensor, ...]) -> GraphModule:
-    try:
-        return record(chunk.evaluate, arguments)
-    except UntraceableError as error:
-        name = type(getattr(problem, "module", problem)).__name__
-        raise ValueError(
-            f"{name} cannot be batched over nodes: {error}. Its forward and its loss must be "
-            "tensor operations that do not look at values (no .item(), no branch on a tensor) "
-            "and draw no random numbers (call .eval() on dropout)"
-        ) from error
-
-
 def _compiled(program: GraphModule, arguments: tuple[Tensor, ...]) -> Any:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # they are the compiler's, not the caller's
@@ -305,9 +217,3 @@ def _compiled(program: GraphModule, arguments: tuple[Tensor, ...]) -> Any:
             compiled = _inductor.compile(program, list(arguments))
             compiled(*arguments)
     return compiled
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

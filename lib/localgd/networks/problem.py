@@ -68,8 +68,11 @@ class NetworkProblem(Problem):
         self.num_nodes = len(nodes)
         self.samples = [len(target) for _, target in nodes]
         check_module(module)
-        module = copied(module).cpu()  # where the samples are; `to` moves both
         check_untrained(loss)
+        # Where the samples are; `to` moves all of them.
+        module = copied(module).cpu()
+        if isinstance(loss, nn.Module):
+            loss = copied(loss).cpu()
         dtype = Layout(module, ()).dtype
         typed = [(cast(u, dtype), cast(v, dtype)) for u, v in nodes]
         check_samples(module, loss, typed)

@@ -115,11 +115,11 @@ from localgd import Checkpoint, UntilStationary, run
 import localgd.algorithm.local_steps
 from test_parts import problem
 
-take = localgd.algorithm.local_steps.Walk._block
+take = localgd.algorithm.local_steps.LocalSteps._block
 def slow(self, at, count):
     time.sleep(0.002)
     return take(self, at, count)
-localgd.algorithm.local_steps.Walk._block = slow
+localgd.algorithm.local_steps.LocalSteps._block = slow
 print("ready", flush=True)
 trace = run(problem(), local_steps=UntilStationary(0.02, 60), step_size=0.2, rounds=4, device="cpu",
             checkpoint=Checkpoint({path!r}, every_seconds=0.001))

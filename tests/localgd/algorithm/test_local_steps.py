@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from captures import capturing
 from localgd import LeastSquares, NetworkProblem, UntilStationary, run
 from localgd.algorithm import local_steps
-from localgd.algorithm.local_steps import Position, Walk
+from localgd.algorithm.local_steps import LocalSteps, Position
 from localgd.engine.evaluator import Evaluator
 from modules import CROSS_ENTROPY, problem_parts
 
@@ -20,24 +20,34 @@ def network(sizes=(3, 4, 3, 5), kind="mlp", seed=0) -> NetworkProblem:
     return NetworkProblem(*problem_parts(kind, list(sizes), seed), CROSS_ENTROPY)
 
 
-def begin(problem: NetworkProblem, limits, grad_tol=None) -> tuple[Walk, Position]:
+def begin(problem: NetworkProblem, limits, grad_tol=None) -> tuple[LocalSteps, Position]:
     evaluator = Evaluator("eager", problem, CPU)
     (chunk,) = problem.chunks()
     bound = evaluator.bind(chunk)
     m = problem.num_nodes
     etas = torch.full((m, 1), 0.1, dtype=torch.float64)
     counts = np.broadcast_to(np.asarray(limits, np.int64), m)
-    going = Walk(evaluator, bound, etas, counts, grad_tol, problem.num_buffers)
+    going = LocalSteps(evaluator, bound, etas, counts, grad_tol, problem.num_buffers)
     x = problem.initial(torch.Generator()).expand(m, -1)
-    return going, going.start(x, bound.gradients(x))
+    return going, going.first(x, bound.gradients(x))
+
+
+def finish(going: LocalSteps, start: Position) -> tuple[list[Position], Position]:
+    """All places that come between, the start among them, and the end."""
+    places = going.others(start)
+    seen = [start]
+    while True:
+        try:
+            seen.append(next(places).whole())
+        except StopIteration as end:
+            return seen, end.value
 
 
 @settings(max_examples=25)
 @given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.sampled_from([None, 0.3]))
 def test_a_node_that_is_done_keeps_its_parameters_bit_for_bit(limits, grad_tol):
     going, start = begin(network(), limits, grad_tol)
-    seen = [start]
-    end = going.go_on(start, lambda where: seen.append(where()))
+    seen, end = finish(going, start)
     for earlier, later in zip(seen, [*seen[1:], end], strict=True):
         still = earlier.steps == later.steps
         assert torch.equal(earlier.x[still], later.x[still])
@@ -50,15 +60,14 @@ def test_a_node_that_is_done_keeps_its_parameters_bit_for_bit(limits, grad_tol):
     st.sampled_from([None, 0.3]),
     st.data(),
 )
-def test_any_pause_is_a_place_to_go_on_from(limits, grad_tol, data):
+def test_any_place_between_steps_is_one_to_go_on_from(limits, grad_tol, data):
     problem = network((3, 4, 3, 5, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local_steps, "SHED_STEPS", 4)
         going, start = begin(problem, limits, grad_tol)
-        seen = [start]
-        end = going.go_on(start, lambda where: seen.append(where()))
+        seen, end = finish(going, start)
         middle = data.draw(st.sampled_from(seen))
-        again = begin(problem, limits, grad_tol)[0].go_on(middle, lambda _: None)
+        _, again = finish(begin(problem, limits, grad_tol)[0], middle)
     assert torch.equal(again.x, end.x)
     assert torch.equal(again.steps, end.steps)
     assert torch.equal(again.above, end.above)
@@ -68,8 +77,7 @@ def test_nodes_that_are_done_are_left_behind(monkeypatch):
     monkeypatch.setattr(local_steps, "SHED_STEPS", 5)
     limits = [3, 3, 30, 3, 8]
     going, start = begin(network((3, 4, 3, 5, 2)), limits)
-    seen: list[Position] = []
-    end = going.go_on(start, lambda where: seen.append(where()))
+    seen, end = finish(going, start)
     assert end.steps.tolist() == limits
     taking_part = [at.rows.tolist() for at in seen]
     assert taking_part[0] == [0, 1, 2, 3, 4]
@@ -93,7 +101,7 @@ def test_carried_statistics_stop_with_their_node():
     # T = (1, 3): the counter of the first BatchNorm node stands at 1, of the second at 3.
     problem = network((4, 4), "normalised")
     going, start = begin(problem, [1, 3])
-    end = going.go_on(start, lambda _: None)
+    _, end = finish(going, start)
     counters = [
         problem.unflatten(end.x[node]).state_dict()["1.num_batches_tracked"] for node in (0, 1)
     ]

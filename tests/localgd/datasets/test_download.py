@@ -2,40 +2,21 @@
 
 import os
 import pwd
-import subprocess
-import sys
 import threading
 
 import pooch
 import pytest
 
+from absent import alone
 from localgd import datasets
 from localgd.datasets import download
 from localgd.datasets.download import Remote, UnreachableError, fetch
 
 FILE = Remote("some.bin", "https://example.org/some.bin", 1, lambda content: None)
-WITHOUT = """
+IMPORTS = """
 import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Absent())
 from localgd import datasets
 """
-
-
-def alone(code: str, *absent: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run code in a process of its own, in which some packages are not installed."""
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT.format(absent=absent) + code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 def test_files_at_hand_need_numpy_alone(tmp_path):
@@ -48,7 +29,7 @@ assert not {"pooch", "requests", "sklearn", "scipy", "torch"} & set(sys.modules)
 """
     (tmp_path / "some.bin").write_bytes(b"abc")
     packages = ("pooch", "requests", "platformdirs", "sklearn", "scipy", "torch")
-    ended = alone(code, *packages, LOCALGD_DATA=str(tmp_path))
+    ended = alone(IMPORTS + code, *packages, LOCALGD_DATA=str(tmp_path))
     assert ended.returncode == 0, ended.stderr
 
 
@@ -59,15 +40,15 @@ def test_real_data_at_hand_need_numpy_alone(name):
         pytest.skip(f"{name} is not in LOCALGD_DATA")
     first = "" if name == "colon_cancer" else "first=10, "
     code = f"assert datasets.{name}({first}source='real').source.kind == 'real'"
-    ended = alone(code, "pooch", "requests", "platformdirs", "sklearn", "scipy", "torch")
+    ended = alone(IMPORTS + code, "pooch", "requests", "platformdirs", "sklearn", "scipy", "torch")
     assert ended.returncode == 0, ended.stderr
 
 
 def test_what_is_not_installed_is_named(tmp_path):
-    ended = alone("datasets.mnist(source='real')", "pooch", LOCALGD_DATA=str(tmp_path))
+    ended = alone(IMPORTS + "datasets.mnist(source='real')", "pooch", LOCALGD_DATA=str(tmp_path))
     assert "a download needs pooch, which is not installed" in ended.stderr
     assert "looked for train-images-idx3-ubyte.gz or " in ended.stderr
-    ended = alone("datasets.mnist()", "pooch", "scipy", LOCALGD_DATA=str(tmp_path))
+    ended = alone(IMPORTS + "datasets.mnist()", "pooch", "scipy", LOCALGD_DATA=str(tmp_path))
     assert "ImportError: the stand-in needs scipy, which is not installed" in ended.stderr
     assert "because a download needs pooch" in ended.stderr
 

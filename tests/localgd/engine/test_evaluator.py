@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from localgd import LeastSquares, NetworkProblem, UntilStationary, run
-from localgd.engine import evaluator
-from localgd.engine.evaluator import divide, has_compiler
+from localgd.engine import division, evaluator
+from localgd.engine.division import divide
+from localgd.engine.evaluator import has_compiler
 from localgd.networks.node_function import NodeFunction
 from modules import CROSS_ENTROPY, FACTORIES, problem_parts
 
@@ -78,10 +79,10 @@ def test_every_node_is_in_one_chunk():
 def test_memory_decides_how_many_nodes_go_together(monkeypatch):
     problem = network("mlp", [50] * 8)
     assert [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks] == [8]
-    monkeypatch.setattr(evaluator, "_memory_bytes", lambda _: 2 * 3 * 50 * (6 + 5 + 5) * 8)
+    monkeypatch.setattr(division, "memory_bytes", lambda _: 2 * 3 * 50 * (6 + 5 + 5) * 8)
     few = [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks]
     assert 1 <= max(few) < 8
-    monkeypatch.setattr(evaluator, "_memory_bytes", lambda _: 1)
+    monkeypatch.setattr(division, "memory_bytes", lambda _: 1)
     assert [len(chunk.nodes) for chunk in divide(problem, CPU, None).chunks] == [1] * 8
 
 

@@ -405,3 +405,69 @@ def test_a_module_that_cannot_be_copied_says_so():
     module.lock = threading.Lock()
     with pytest.raises(ValueError, match="Linear cannot be copied"):
         NetworkProblem(module, torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
+
+
+class Elsewhere(nn.Linear):
+    """A layer that says on which device it is, like one on a GPU."""
+
+    place = "a GPU"
+
+    def cpu(self):
+        moved = super().cpu()
+        moved.place = "the CPU"
+        return moved
+
+    def forward(self, x):
+        if self.place != "the CPU":
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().forward(x)
+
+
+def test_a_module_may_be_on_a_gpu_when_it_is_handed_over():
+    module = Elsewhere(6, 3)
+    problem = NetworkProblem(module, torch.ones(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
+    assert problem.module.place == "the CPU"
+    assert module.place == "a GPU"
+
+
+class WeightsElsewhere(nn.CrossEntropyLoss):
+    """A loss that is on a GPU."""
+
+    place = "a GPU"
+
+    def cpu(self):
+        moved = super().cpu()
+        moved.place = "the CPU"
+        return moved
+
+    def forward(self, outputs, targets):
+        if self.place != "the CPU":
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().forward(outputs, targets)
+
+
+def test_a_loss_may_be_on_a_gpu_when_it_is_handed_over():
+    loss = WeightsElsewhere(weight=CLASS_WEIGHTS.float(), reduction="none")
+    NetworkProblem(nn.Linear(6, 3), torch.ones(2, 4, 6), torch.zeros(2, 4).long(), loss)
+    assert loss.place == "a GPU"
+
+
+class Weighted(nn.Module):
+    """A loss with a weight of its own."""
+
+    def __init__(self, trained: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()), requires_grad=trained)
+
+    def forward(self, outputs, targets):
+        return self.weight * CROSS_ENTROPY(outputs, targets)
+
+
+def test_a_loss_with_parameters_to_train_is_refused():
+    data = torch.ones(2, 4, 6), torch.zeros(2, 4).long()
+    with pytest.raises(ValueError, match=r"loss Weighted has trainable parameters \(weight\)"):
+        NetworkProblem(nn.Linear(6, 3), *data, Weighted(trained=True))
+    problem = NetworkProblem(nn.Linear(6, 3), *data, Weighted(trained=False))
+    call = {"local_steps": 2, "step_size": 0.1, "rounds": 2, "device": "cpu"}
+    plain = NetworkProblem(problem.module, *data, CROSS_ENTROPY)
+    np.testing.assert_allclose(run(problem, **call).x, run(plain, **call).x, rtol=1e-6)
