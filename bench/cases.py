@@ -137,8 +137,9 @@ def servers(setting: Setting) -> Iterator[Row]:
     colon = LeastSquares(*data.split(2), data=data.source)
     network = NetworkProblem(seeded(LeNet, 0), *images(10, 100), CROSS_ENTROPY)
     eta = 1 / float(colon.smoothness().max())
+    eager: Engine = "eager"
     for name, problem, size, engine, repeats in (
-        ("colon-cancer", colon, eta, "eager", 10 * setting.repeats),
+        ("colon-cancer", colon, eta, eager, 10 * setting.repeats),
         ("LeNet", network, 0.05, setting.engines[0], setting.repeats),
     ):
         device = torch.device("cpu" if problem is colon else setting.device)

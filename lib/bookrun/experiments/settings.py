@@ -70,7 +70,7 @@ def _posed(setting: Setting) -> tuple[Problem, float]:
             return quadratic, float(quadratic.smoothness().max())
         quartic = PowerLoss(*blocks, data=colon.source).reduced()[0]
         rows = zip(quartic.A.numpy(), quartic.samples.tolist(), strict=True)
-        return quartic, max(12 * np.linalg.norm(A, 2) ** 2 / n for A, n in rows)
+        return quartic, max(12 * float(np.linalg.norm(A, 2)) ** 2 / n for A, n in rows)
     images = datasets.mnist("train", first=setting.images)
     inputs, targets = images.split(setting.nodes, setting.seed)
     loss = nn.CrossEntropyLoss(reduction="none")
@@ -81,10 +81,15 @@ def _posed(setting: Setting) -> tuple[Problem, float]:
     ones = [np.hstack([part, np.ones((len(part), 1))]) for part in flat]
     layer = seeded(SoftmaxLayer, setting.seed or 0)
     posed = NetworkProblem(layer, inputs, targets, loss, data=images.source)
-    return posed, max(np.linalg.norm(part, 2) ** 2 / (2 * len(part)) for part in ones)
+    return posed, max(float(np.linalg.norm(part, 2)) ** 2 / (2 * len(part)) for part in ones)
 
 
-_LENET = {"images": 200, "nodes": 5, "step": 0.2, "most_steps": 400, "convex": False}
+_LENET: Mapping[str, Any] = {
+    "nodes": 5,
+    "step": 0.2,
+    "most_steps": 400,
+    "convex": False,
+}
 #: By name, cheap ones first.
 SETTINGS: Mapping[str, Setting] = {
     each.name: each

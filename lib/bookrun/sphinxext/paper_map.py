@@ -41,7 +41,7 @@ def fill_in(doctree: nodes.document, table: dict[str, Any], links: Links) -> Non
         for claim in sorted(claims - set(rows)):
             if not table["preview"]:
                 logger.warning("paper-map: %s is no row", claim, location=links.docname)
-        body = "".join(_line(*parts, rows=rows, links=links) for parts in place["lines"])
+        body = "".join(_line(parts, rows, links) for parts in place["lines"])
         head = "".join(
             f'<th scope="col">{name}</th>' for name in ("In the paper", "Here", "Verdict")
         )
@@ -53,7 +53,8 @@ def fill_in(doctree: nodes.document, table: dict[str, Any], links: Links) -> Non
         place.replace_self(nodes.raw("", text, format="html"))
 
 
-def _line(section: str, chapter: str, claims: str, rows: dict[str, Any], links: Links) -> str:
+def _line(parts: list[str], rows: dict[str, Any], links: Links) -> str:
+    section, chapter, claims = parts
     name = links.app.env.titles.get(chapter)
     title = html.escape(name.astext() if name else chapter)
     verdicts = "".join(
