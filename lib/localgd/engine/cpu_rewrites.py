@@ -2,6 +2,10 @@
 
 Each leaves every value as it was, up to the order of a sum: the same maxima, the same
 choice among equal ones, the same gradients.
+
+Max-pooling is exchanged here and not by a `torch.autograd.Function` with a rule for stacked
+nodes: a function sees the pooling alone, and could not put it before the ReLU that feeds it,
+nor write its gradient into place, which `vmap` does not allow.
 """
 
 from __future__ import annotations
