@@ -37,7 +37,7 @@ def test_chebyshevs_polynomial_is_the_best_one_for_this_start(n):
     c = sp.symbols("c", positive=True)
     lam = [(1 - c * sp.cos(sp.pi * j / n)) / 2 for j in range(n + 1)]
     signed = [
-        (-1) ** j / (lam[j] * sp.prod([lam[j] - lam[k] for k in range(n + 1) if k != j]))
+        1 / (lam[j] * sp.prod([lam[j] - lam[k] for k in range(n + 1) if k != j]))
         for j in range(n + 1)
     ]
     # x_0 weighs λ_j by |signed_j|, p* alternates: it is at right angles to λ, …, λⁿ

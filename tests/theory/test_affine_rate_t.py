@@ -100,7 +100,7 @@ def test_sets_that_are_not_affine_have_no_sigma():
     for _ in range(400):
         away = x - [0.0, 1.0]
         onto = np.array([0.0, 1.0]) + away / max(1.0, float(np.linalg.norm(away)))
-        after = ([*onto, x[0], min(x[1], 0.0)]) / 2
+        after = (onto + np.array([x[0], min(x[1], 0.0)])) / 2
         factors.append(np.linalg.norm(after) / np.linalg.norm(x))
         x = after
     assert factors[-1] > 0.998
