@@ -27,7 +27,8 @@ class Setting:
     """One problem and when it counts as solved.
 
     `loss_share`, `residual_share`: f(x_n) ≤ so much of f(x_0), and the same of ‖∇f(x_n)‖²; to be
-    chosen so that the loss's goal is met by when ‖∇f‖² is a tenth of its goal.  `most_steps`: the largest fixed T that is tried.
+    chosen so that the loss's goal is met by when ‖∇f‖² is a tenth of its goal.  `most_steps`: the
+    largest fixed T that is tried.
     """
 
     name: str
