@@ -28,6 +28,8 @@ from localgd.algorithm.baselines import AdaComm, AdaptiveTau, PaddleAdaptive
 COST_RATIOS = (1.0, 0.1, 0.01, 0.001)
 #: Neighbouring T of the search differ by one or by so much.
 GRID_RATIO = 1.15
+#: A run goes on so far beyond the residual's goal, by when the loss's goal should be met too.
+_BEYOND = 10.0
 _GIVE_UP = 4.0  # times the best cost, beyond which a rule is not followed
 
 
@@ -56,7 +58,7 @@ def outcome(setting: Setting, trace: Trace, cost_ratio: float) -> Outcome:
 
 
 def follow(setting: Setting, rule: Rule, rounds: int, server: Server | None = None) -> Trace:
-    """Run until the residual's goal is met; the loss's goal is met before."""
+    """Run until ‖∇f(x_n)‖² is a tenth of its goal; a loss that has not met its goal costs ∞."""
     problem = setting.problem()
     start = run(problem, setting.start, local_steps=1, step_size=setting.step_size(), rounds=0)
     return run(
@@ -66,7 +68,7 @@ def follow(setting: Setting, rule: Rule, rounds: int, server: Server | None = No
         step_size=setting.step_size(),
         rounds=rounds,
         server=server or Average(),
-        stop=setting.residual_share * float(start.grad_norm_sq[0]),
+        stop=setting.residual_share / _BEYOND * float(start.grad_norm_sq[0]),
         device="cpu",
     )
 

@@ -26,8 +26,9 @@ from localgd.networks import LeNet, SoftmaxLayer, seeded
 class Setting:
     """One problem and when it counts as solved.
 
-    `loss_share`, `residual_share`: f(x_n) ≤ so much of f(x_0), and the same of ‖∇f(x_n)‖²; the
-    second comes later.  `most_steps`: the largest fixed T that is tried.
+    `loss_share`, `residual_share`: f(x_n) ≤ so much of f(x_0), and the same of ‖∇f(x_n)‖²; to be
+    chosen so that the loss's goal is met by when ‖∇f‖² is a tenth of its goal.  `most_steps`: the
+    largest fixed T that is tried.
     """
 
     name: str
