@@ -40,7 +40,7 @@ async def connected(port: int) -> WebSocketClientConnection:
 async def news(line: WebSocketClientConnection, state: str) -> dict[str, Any]:
     """The next news of this state."""
     while True:
-        message = await asyncio.wait_for(_message(line), timeout=120)
+        message = await asyncio.wait_for(_message(line), timeout=600)
         if message["state"] == state:
             return message
 
