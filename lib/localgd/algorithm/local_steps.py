@@ -165,7 +165,7 @@ class LocalSteps:
         return at._replace(few=end).whole()
 
     def _may_shed(self, done: int) -> bool:
-        """Whether this is a moment to leave nodes behind: compiling for fewer would cost more."""
+        """Return whether nodes may be left behind now: compiling for fewer would cost more."""
         due = (done - 1) % SHED_STEPS == 0
         return due and self.bound.chunk.divisible and not self.evaluator.compiles
 

@@ -1,4 +1,4 @@
-"""Which nodes are evaluated together: as many as memory holds, or one after the other."""
+"""Divide the nodes into chunks: as many together as memory holds, or one after the other."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def test_a_profile_is_a_set_of_parameters() -> None:
         ("bookrun:\n  profiles:\n    paper: {speed: 1}\n", "profile paper: no parameter speed"),
         ("bookrun:\n  profiles:\n    paper: {rounds: 1.5}\n", "rounds=1.5 .* is not an int"),
         ("bookrun:\n  profiles:\n    huge: {}\n", "profile huge in its header"),
-        ("bookrun:\n  dataset: [a]\n", "takes data and profiles"),
+        ("bookrun:\n  dataset: [a]\n", "takes data, profiles and allowed_numbers"),
     ],
 )
 def test_a_wrong_header_is_an_error_under_every_profile(extra: str, complaint: str) -> None:
