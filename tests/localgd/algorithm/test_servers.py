@@ -102,7 +102,9 @@ def courses(problem, x0, eta, T, server, rounds) -> np.ndarray:
     return np.array(seen)
 
 
-@pytest.mark.parametrize(("server", "reference"), REFERENCES, ids=lambda each: repr(each)[:40])
+@pytest.mark.parametrize(
+    ("server", "reference"), REFERENCES, ids=[repr(server) for server, _ in REFERENCES]
+)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 4), n=st.integers(1, 3), T=st.integers(1, 5))
 def test_every_server_is_its_plain_loop(server, reference, seed, m, n, T):
