@@ -110,12 +110,16 @@ class _LinearModel(AffineOptima):
     def reduced(self) -> tuple[Self, Tensor]:
         """Return the problem in coordinates of the joint row space, and the basis B, (k, d).
 
-        With orthonormal rows spanning all samples, k ≤ min(d, Σ n_i), the losses see x only
+        With orthonormal rows spanning all samples, k the rank of all samples, the losses see x only
         through z = Bx.  Algorithm 1 from x_0 = Bᵀz_0 is x_n = Bᵀz_n, with the same losses,
         gradient norms and distances at a cost per step that does not grow with d.
         """
         rows = torch.cat([self.A[node, :n] for node, n in enumerate(self.samples.tolist())])
-        basis = torch.linalg.qr(rows.mT).Q.mT
+        rank = graded.numerical_rank(rows.cpu().numpy())
+        if rank == min(rows.shape):
+            basis = torch.linalg.qr(rows.mT).Q.mT
+        else:  # what is rounding is no direction, however its column is scaled
+            basis = torch.linalg.svd(rows, full_matrices=False).Vh[: max(rank, 1)]
         small = self._copy()
         small.A, small.dim = torch.matmul(self.A, basis.mT), basis.shape[0]
         return small, basis

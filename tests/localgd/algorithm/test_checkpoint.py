@@ -137,7 +137,7 @@ def problem():
 def start(tmp_path: Path, name: str) -> subprocess.Popen:
     (tmp_path / "test_parts.py").write_text(PARTS)
     code = KILLED.format(
-        support=str(Path(__file__).parents[1] / "support"),
+        support=str(Path(__file__).parents[2] / "support"),
         path=str(tmp_path / f"{name}.pt"),
         trace=str(tmp_path / f"{name}.npz"),
     )
@@ -452,7 +452,7 @@ def test_a_run_goes_on_in_a_new_process_whatever_its_loss_is(tmp_path):
     said = []
     for rounds in (2, 3):
         code = FRESH.format(
-            support=str(Path(__file__).parents[1] / "support"),
+            support=str(Path(__file__).parents[2] / "support"),
             path=str(tmp_path / "run.pt"),
             rounds=rounds,
         )

@@ -239,9 +239,9 @@ def test_dropout_is_refused_until_it_is_switched_off(nodes):
         ({"inputs": [torch.ones(4, 6), torch.ones(4, 5)]}, "inputs of node 1 has samples of shape"),
         ({"inputs": [torch.ones(4, 6), torch.ones(0, 6)]}, "node 1 is empty"),
         ({"inputs": torch.full((2, 4, 6), torch.nan)}, "inputs of node 0 holds nan at index"),
-        ({"loss": nn.CrossEntropyLoss()}, r"shape \(\) for 4 samples, expected \(4,\)"),
-        ({"loss": lambda out, _: out}, r"shape \(4, 3\) for 4 samples, expected \(4,\)"),
-        ({"loss": lambda out, _: 1.0}, "shape float for 4 samples"),
+        ({"loss": nn.CrossEntropyLoss()}, r"shape \(\) for 1 samples, expected \(1,\)"),
+        ({"loss": lambda out, _: out}, r"shape \(1, 3\) for 1 samples, expected \(1,\)"),
+        ({"loss": lambda out, _: 1.0}, "shape float for 1 samples"),
         ({"module": nn.Flatten()}, "Flatten has no trainable parameters"),
         (
             {"module": nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3).double())},
