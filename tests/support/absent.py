@@ -5,14 +5,14 @@ import subprocess
 import sys
 
 WITHOUT = """
-import sys
+from importlib.machinery import PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {absent}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+find = PathFinder.find_spec
 
-sys.meta_path.insert(0, Absent())
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {absent} else find(name, path, target)
+
+PathFinder.find_spec = find_spec
 """
 
 

@@ -41,6 +41,7 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
     """
     import dask
     from distributed import Client, LocalCluster
+    from distributed.utils import silence_logging_cmgr
 
     with contextlib.ExitStack() as stack:
         if scheduler is None:
@@ -65,6 +66,8 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
             )
             yield stack.enter_context(Client(cluster))
             return
+        # What the client has to say of a scheduler that goes, `deliveries` says in a sentence.
+        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         try:
             client = stack.enter_context(Client(scheduler, timeout=_ANSWER_SECONDS))
         except (OSError, ValueError) as error:

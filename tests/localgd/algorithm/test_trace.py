@@ -46,8 +46,10 @@ def test_provenance_says_what_ran():
         "rounds": 1,
         "stop": 1e-9,
         "seed": 7,
+        "server": "Average()",
         "engine": "auto",
         "chunks": [2],
+        "convolutions": "grouped",
         "tf32": False,
     }
     assert record["problem"]["samples"] == [1, 2]
