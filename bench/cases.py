@@ -150,15 +150,15 @@ def servers(setting: Setting) -> Iterator[Row]:
         times = take_turns(contenders, repeats, warm_up=15 if problem is colon else 1)
         base = times.pop("Average()")
         for server, timing in times.items():
-            value = ratio(timing, base)
+            value = ratio(base, timing)
             yield Row(
                 f"6 server step, {name}, T=10",
                 server,
                 1e3 * timing.median,
                 "Average()",
-                *ratio(base, timing),
-                "at most 5% more",
-                value.median <= 1.05,
+                *value,
+                "≥ 0.95",
+                value.median >= 0.95,
             )
 
 
