@@ -1,6 +1,7 @@
 """The benchmark measures what it says, and its record is one that the chapter can show."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -71,3 +72,21 @@ def test_a_target_is_met_when_the_median_that_is_shown_is_within_it(path):
             assert row["met"] == (1 / 1.2 <= row["ratio"] <= 1.2), row
         else:
             assert row["met"] is None
+
+
+def test_the_readme_says_what_the_record_holds():
+    record = json.loads((ROOT / "recorded" / "bench-cpu.json").read_text())
+    fastest = {}
+    for row in record["rows"]:
+        if row["against"] == "loop over nodes":
+            kind = (row["case"][0], row["case"].partition("m=")[2])
+            fastest[kind] = max(row["ratio"], fastest.get(kind, 0.0))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for kind, of in {
+        ("1", ""): "for LeNet on 10 × 100 images",
+        ("2", ""): "for a softmax layer",
+        ("4", "100"): "for a hundred small networks",
+    }.items():
+        said = re.search(rf"([0-9.]+) times (as fast as in the loop )?{of}", readme)
+        assert said, of
+        assert said[1] == f"{fastest[kind]:.1f}", of
