@@ -33,7 +33,7 @@ from localgd import (
     run,
 )
 from localgd.algorithm.checkpoint import Keeper
-from localgd.theory import round_map
+from localgd.theory import fewest_rounds, round_map
 from modules import CROSS_ENTROPY, problem_parts
 
 ALL = [
@@ -353,3 +353,19 @@ def test_a_run_that_diverges_says_so():
     problem, x0, eta = consistent(1, 3, 2, 8)
     with pytest.raises(DivergenceError):
         run(problem, x0, local_steps=2, step_size=eta, rounds=400, server=Relaxed(500.0))
+
+
+def test_rounding_costs_conjugate_gradients_no_round():
+    values = np.r_[np.geomspace(1e-7, 1e-2, 15), np.linspace(0.1, 1.0, 25)]
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((40, 40)))[0]
+    problem = LeastSquares([np.sqrt(40 * values)[:, None] * basis.T], [np.sqrt(40 * values)])
+    eta, tol = float(1 / problem.smoothness().max()), 1e-14
+    trace = run(
+        problem,
+        local_steps=1,
+        step_size=eta,
+        rounds=200,
+        server=ConjugateGradient(),
+        stop=tol,
+    )
+    assert len(trace) - 1 <= fewest_rounds(problem, 1, eta, tol) + 2
