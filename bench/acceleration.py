@@ -3,9 +3,9 @@
 colon: least squares on colon-cancer with an intercept, rounds to ‖∇f‖² ≤ 1e-8 for every server, T,
 number of nodes and split, beside the fewest rounds that any server could take.  mnist: the same
 for the first 500 images of MNIST on ten nodes, in file order, T = 1 and ∞, the digit as the number
-to be predicted.  lenet: Figure 4(a)'s
-problem at T = 1, loss and residual round by round, for several seeds.  Each row is written as soon
-as it is there, and the same command goes on after an interruption.
+to be predicted.  lenet: Figure 4(a)'s problem at T = 1, loss and residual round by round, for
+several seeds.  Each row is written as soon as it is there, and the same command goes on after an
+interruption.
 """
 
 from __future__ import annotations
