@@ -18,7 +18,7 @@ from localgd.algorithm.local_steps import Position
 from localgd.algorithm.rounds import Snapshot
 
 #: The file begins with this line and the SHA-256 of all that follows, a line as well.
-_FORMAT = b"localgd checkpoint 4\n"
+_FORMAT = b"localgd checkpoint 5\n"
 _KEYS = {
     "fingerprint",
     "provenance",

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from localgd import __version__
-from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, keeper
+from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, common, keeper
+from localgd.algorithm.communication import OneProcess
 from localgd.algorithm.rounds import Measure, Rounds
 from localgd.algorithm.rules import Rule
 from localgd.algorithm.servers import Average, Server
@@ -38,6 +40,7 @@ def run(
     step_size: float | Sequence[float],
     rounds: int,
     server: Server = _AVERAGE,
+    group: Any = None,
     stop: float | Callable[[Trace], bool] | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -48,6 +51,9 @@ def run(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     measure: Measure | None = None,
     progress: bool = False,
+    reduction: Literal["sum", "ordered"] = "sum",
+    record: Literal["gradient", "loss"] = "gradient",
+    timeout: float = 60.0,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
 
@@ -81,6 +87,20 @@ def run(
     round too, and the same call takes the run up again, with `rounds` or `stop` changed if
     you like.  A run that was killed and taken up ends bit for bit like one that was not.
 
+    `group`: None where all nodes are in this process; else a `torch.distributed` group of one
+    dimension, or "world" for the processes that `torchrun` has started: all of them make this
+    call, each with a problem of its own nodes.  m is the sum, the nodes are numbered in the order
+    of the ranks, `local_steps` and `step_size` are one for all or one per own node, and what is
+    not per node is the same everywhere.  Every process returns the same trace but for its times;
+    `dist` is not known, for no process knows all S_i.  A round takes two messages: the ends, d
+    numbers, and at x_{n+1} the gradients, d more, which `record` "loss" leaves out (‖∇f(x_n)‖² is
+    then NaN), each with a few numbers a node.  `reduction`: "sum" adds up in every process, then
+    over them, and agrees with one process to rounding; "ordered" sends all rows to all and
+    averages them as one process does, bit for bit where the evaluation of a node does not depend
+    on how many are evaluated with it.  `timeout`: how many seconds a process waits for the
+    others, also while they take longer for their nodes.  A checkpoint is written by the first
+    process, between rounds, and can be taken up by another number of processes.
+
     Row 0 of the trace is x_0, before any communication.  A round in which no node moved
     ends the run with reason "frozen", for nothing can change after it; an interrupt
     (Ctrl-C) ends it with reason "interrupted", the rows so far, and a word on stderr on how
@@ -94,9 +114,18 @@ def run(
     Raises `ValueError` or `TypeError`, before any step, for input that cannot be run, with
     the value, the rule and the node, for a module that cannot be batched and for a checkpoint
     of another run, with what differs; `DivergenceError` where a value stops being finite;
-    `MemoryError` where the nodes do not fit, with what to do.
+    `MemoryError` where the nodes do not fit, with what to do.  In a group, errors of the input
+    are raised by all processes, with the rank, and so are settings that differ; `GroupError`
+    where another process ends, or does not answer in time.
     """
-    settings = check(
+    if group is None:
+        nodes = OneProcess(getattr(problem, "num_nodes", 0))
+    else:
+        from localgd.algorithm.process_group import join
+
+        nodes = join(group, reduction, record, timeout)
+    prepare = partial(
+        check,
         problem,
         x0,
         local_steps=local_steps,
@@ -110,18 +139,23 @@ def run(
         engine=engine,
         chunk_size=chunk_size,
         tf32=tf32,
+        shared=nodes.shared,
+        record=record,
     )
+    settings = nodes.agree(prepare, lambda found: found.common(reduction, record))
     with deterministic(settings.device, tf32), memory_errors(chunk_size):
-        loop = _loop(settings, measure)
-        return _course(loop, settings, keeper(checkpoint, loop), progress)
+        loop = nodes.agree(partial(_loop, settings, measure, nodes), common)
+        return _course(loop, settings, keeper(checkpoint, loop), progress and nodes.first)
 
 
-def _loop(settings: Settings, measure: Measure | None) -> Rounds:
+def _loop(settings: Settings, measure: Measure | None, nodes: OneProcess) -> Rounds:
     """Return the rounds that `settings` ask for, before the first."""
+    if nodes.shared:
+        settings.rule.check(nodes.num_nodes if settings.rule.wants_paths else len(settings.etas))
     problem = settings.problem
     chunks, form = divide(problem, settings.device, settings.chunk_size)
     evaluator = Evaluator(settings.engine, problem, settings.device, form)
-    recorder = Recorder(problem.num_nodes, _provenance(settings, chunks, form))
+    recorder = Recorder(nodes.num_nodes, _provenance(settings, chunks, form))
     return Rounds(
         problem,
         settings.rule,
@@ -134,6 +168,7 @@ def _loop(settings: Settings, measure: Measure | None) -> Rounds:
         measure,
         settings.server,
         settings.trail,
+        nodes,
     )
 
 
@@ -144,7 +179,8 @@ def _course(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
             reason = _rounds(loop, settings, keeper, progress)
     except KeyboardInterrupt:
         reason = "interrupted"
-        print(f"Interrupted after round {loop.done}: {keeper.way_on()}", file=sys.stderr)
+        if loop.communication.first:
+            print(f"Interrupted after round {loop.done}: {keeper.way_on()}", file=sys.stderr)
     return loop.trace(reason)
 
 

@@ -74,13 +74,20 @@ def check(
     engine: Engine,
     chunk_size: int | None,
     tf32: bool,
+    shared: bool = False,
+    record: str = "gradient",
 ) -> Settings:
     """Return the settings that the arguments of `run` stand for.
 
+    `shared`: whether other processes hold nodes as well.
     Raises `ValueError` or `TypeError` for what cannot be run, with the value, rule and node.
     """
+    if not isinstance(problem, Problem):
+        what = "it has no nodes, and every process of a group needs one" if shared else "no Problem"
+        raise TypeError(f"problem={problem!r}: {what}")
     rule = as_rule(local_steps)
-    rule.check(problem.num_nodes)
+    if not (shared and rule.wants_paths):  # which are those of all nodes
+        rule.check(problem.num_nodes)
     if isinstance(rule, ToOptimum) and problem.projection() is None:
         raise ValueError(f"{type(problem).__name__} has no projection: T = ∞ cannot be run exactly")
     if not isinstance(server, Server):
@@ -93,6 +100,8 @@ def check(
         stop = float(stop)
         if not (math.isfinite(stop) and stop > 0):
             raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
+        if record == "loss":
+            raise ValueError(f"stop={stop} needs ‖∇f(x_n)‖², which record='loss' leaves out")
     target = pick_device(device, problem)
     problem = problem.to(target, dtype or problem.dtype)
     server.check(problem, rule)
