@@ -72,12 +72,15 @@ def sealed(content: bytes) -> bytes:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read the file at `path`.
+    """Read the file at `path`; see `decode`.  Raises `OSError` where it cannot be read."""
+    return decode(path.read_bytes(), path)
 
-    Raises `ValueError` where it is not a checkpoint, or not as it was written, and `OSError`
-    where it cannot be read.
+
+def decode(whole: bytes, path: Path) -> dict[str, Any]:
+    """Return what is in the content of the file at `path`.
+
+    Raises `ValueError` where it is not a checkpoint, or not as it was written.
     """
-    whole = path.read_bytes()
     if not whole.startswith(_FORMAT):
         name = _FORMAT.decode().strip()
         raise ValueError(f"{path} is not a checkpoint of a run ({name})")

@@ -1,13 +1,14 @@
 """The communication of a round: what the nodes send, what comes of it, and its size in bytes.
 
 Everything that is summed over nodes goes through `OneProcess`, and so does everything that is
-decided from what all nodes know: nodes that live in several processes take `ProcessGroup`, with
-the same methods.
+decided from what all nodes know: nodes that live in several processes take `SeveralProcesses`,
+with the same methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -15,16 +16,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from localgd.algorithm.processes import Processes
+
 T = TypeVar("T")
 
 
 class Told(NamedTuple):
-    """The numbers that go with the ends of a local phase, of the nodes of this process."""
+    """The numbers that go with the ends of a local phase."""
 
     steps: NDArray[np.float64]  # (m,) local steps taken; inf for the exact optimum
     met: NDArray[np.bool_] | None  # (m,) whether the plan's tolerance was met
     unmoved: bool  # whether all ends are x_n still
-    seconds: float  # of the local phase
 
 
 class Reply(NamedTuple):
@@ -33,7 +35,7 @@ class Reply(NamedTuple):
     mean: Tensor  # (d,) (1/m) Σ x^{i,T_i}, buffers included
     mean_square_move: Tensor | None  # () (1/m) Σ ‖x^{i,T_i} − x_n‖², without the buffers
     bytes: int  # sent and received by all nodes together, where each has a process of its own
-    told: Told  # of all nodes; the seconds are the slowest process's
+    told: Told  # of all nodes
 
 
 class Evaluation(NamedTuple):
@@ -44,6 +46,13 @@ class Evaluation(NamedTuple):
     norms: Tensor  # (m,) ‖∇f_i(x)‖²
 
 
+class Times(NamedTuple):
+    """The seconds that a process has spent on messages."""
+
+    waiting: float  # for the slowest process, before anything could be sent
+    communicating: float  # sending and receiving
+
+
 class OneProcess:
     """All nodes in this process: a sum over nodes is a sum over rows."""
 
@@ -51,14 +60,30 @@ class OneProcess:
     first = True
     #: Whether other processes hold nodes as well.
     shared = False
+    #: Whether an interrupt has come that the other processes are still to be told of.
+    interrupted = False
+    #: The caller's options, where there are other processes.
+    processes: Processes | None = None
 
     def __init__(self, num_nodes: int) -> None:
         self.num_nodes = num_nodes  # m, of all processes
         self.own = slice(0, num_nodes)  # those of this one
 
+    def words(self) -> dict[str, str]:
+        """Return how the processes work together, for the record; nothing where there is one."""
+        return {}
+
     def agree(self, prepare: Callable[[], T], texts: Callable[[T], Mapping[str, str]]) -> T:
         """Return what `prepare` returns; where there are others, what `texts` says is the same."""
         return prepare()
+
+    def from_first(self, read: Callable[[], bytes | None]) -> bytes | None:
+        """Return what the first process reads, in every process."""
+        return read()
+
+    def listening(self) -> AbstractContextManager[object]:
+        """Take note of interrupts, where other processes have to be told of them."""
+        return nullcontext()
 
     def exchange(
         self, x: Tensor, ends: Tensor, num_buffers: int, square_move: bool, told: Told
@@ -78,20 +103,16 @@ class OneProcess:
         return Evaluation(gradients.mean(0), losses, norms)
 
     def every_node(self, rows: Tensor) -> Tensor:
-        """Return what all nodes have computed, (m, …), for the rows of this process."""
+        """Return what all nodes have computed, (m, k), for the rows of this process."""
         return rows
-
-    def slowest(self, computing: float, communicating: float) -> tuple[float, float]:
-        """Return the times of the slowest process, which waits for nobody, the same in all."""
-        return computing, communicating
 
     def decision(self, verdict: bool) -> bool:
         """Return the first process's `verdict`, in every process."""
         return verdict
 
-    def seconds(self, waiting: float) -> float:
-        """Return the seconds in messages since the last call, less those spent `waiting`."""
-        return 0.0
+    def times(self) -> Times | None:
+        """Return the seconds spent on messages since the last call; None where there are none."""
+        return None
 
     def traffic(self, size: int) -> int:
         """Return the bytes sent since the last call: `size`, where all nodes share a memory."""

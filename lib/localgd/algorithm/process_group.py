@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 import time
-from collections.abc import Callable, Mapping
-from datetime import timedelta
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,45 +27,55 @@ from localgd.algorithm.communication import (
     OneProcess,
     Reply,
     T,
+    Times,
     Told,
     square_moves,
 )
-
-Reduction = Literal["sum", "ordered"]
-Record = Literal["gradient", "loss"]
+from localgd.algorithm.processes import Processes, ProcessLostError
 
 #: Numbers of steps are sent as multiples of this and a rest, each exact in float32.
 _HIGH = float(2**20)
 #: A message is asked for busily for so long, and then once in a while.
 _BUSY_SECONDS = 2e-3
 _PAUSE_SECONDS = 2e-4
+#: A terminal and `torchrun` each pass an interrupt on: within so long they are one.
+_ONE_INTERRUPT_SECONDS = 1.0
+#: The numbers that go with the ends of a node: steps (two), met, moved, interrupted.
+_FACTS = 5
 
 
-class GroupError(RuntimeError):
-    """Another process of the group has ended, or has not answered in time."""
-
-
-class ProcessGroup(OneProcess):
+class SeveralProcesses(OneProcess):
     """m nodes in the P processes of a `torch.distributed` group; see `OneProcess`.
 
-    With `reduction` "sum" every process adds up its rows and one all-reduce adds up the sums;
-    with "ordered" all rows are sent to all processes and averaged there, as in one process.  A
-    message from node i to all is a slot that the others fill with zeros.
+    With the reduction "sum" every process adds up its rows and one all-reduce adds up the sums;
+    what node i tells all is a slot that the other processes fill with zeros.  With "ordered" all
+    rows are gathered by all processes.  Each message also says for how long its process has
+    computed since the last one: the slowest process is the one that the others have waited for.
     """
 
     shared = True
 
-    def __init__(
-        self, group: dist.ProcessGroup, reduction: Reduction, record: Record, timeout: float
-    ) -> None:
-        self.group, self.reduction, self.record = group, reduction, record
-        self.timeout = timeout
-        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
+    def __init__(self, processes: Processes) -> None:
+        self.timeout = processes.timeout_seconds
+        self.group = _of(processes.group)
+        self.processes = self.options = processes
+        self.rank, self.size = dist.get_rank(self.group), dist.get_world_size(self.group)
         self.first = self.rank == 0
-        gpu = dist.get_backend(group) == "nccl"
-        self.device = torch.device("cuda", torch.cuda.current_device()) if gpu else None
-        self._bytes, self._seconds = 0, 0.0
+        gpu = dist.get_backend(self.group) == "nccl"
+        self.device = torch.device("cuda", torch.cuda.current_device()) if gpu else "cpu"
         self._counts = [0] * self.size
+        self._bytes = 0
+        self._waiting = self._communicating = 0.0
+        self._last = time.perf_counter()  # when the last message had come
+        self._interrupted_at, self._told = 0.0, False
+
+    def words(self) -> dict[str, str]:
+        """Return the number of processes and the options that the course depends on."""
+        return {
+            "processes": str(self.size),
+            "reduction": self.options.reduction,
+            "record": self.options.record,
+        }
 
     def agree(self, prepare: Callable[[], T], texts: Callable[[T], Mapping[str, str]]) -> T:
         """Return what `prepare` returns, if it returns in all processes, and `texts` are the same.
@@ -76,10 +88,10 @@ class ProcessGroup(OneProcess):
         try:
             value = prepare()
             said = dict(texts(value)) | _versions()
-        except (ValueError, TypeError, OSError, ImportError) as raised:
+        except Exception as raised:  # of any kind: it is raised again, here and everywhere
             error = raised
         wrong = None if error is None else f"{type(error).__name__}: {error}"
-        answers = [json.loads(each) for each in self.tell(json.dumps([wrong, said]).encode())]
+        answers = [json.loads(each) for each in self._tell(json.dumps([wrong, said]).encode())]
         for rank, (what, _) in enumerate(answers):
             if what is not None:
                 if rank == self.rank and error is not None:
@@ -91,7 +103,8 @@ class ProcessGroup(OneProcess):
             before = sum(self._counts[: self.rank])
             self.num_nodes = sum(self._counts)
             self.own = slice(before, before + self._counts[self.rank])
-        self._bytes, self._seconds = 0, 0.0
+        self.traffic(0)  # what is said before a run is none of its messages
+        self.times()
         return value
 
     def _compare(self, answers: list[dict[str, str]]) -> None:
@@ -106,163 +119,219 @@ class ProcessGroup(OneProcess):
             if differing:
                 raise ValueError(f"rank {rank} of the group differs: {'; '.join(differing)}")
 
+    def from_first(self, read: Callable[[], bytes | None]) -> bytes | None:
+        """Return what the first process reads; raises in every process what it raises."""
+        content = self.agree(lambda: read() if self.first else None, lambda _: {})
+        size = torch.tensor([-1 if content is None else len(content)], device=self.device)
+        self._receive(size)
+        if int(size) < 0:
+            self.traffic(0)
+            return None
+        given = bytearray(content or bytes(int(size)))
+        buffer = torch.frombuffer(given, dtype=torch.uint8).to(self.device)
+        self._receive(buffer)
+        self.traffic(0)
+        return buffer.cpu().numpy().tobytes()
+
+    def listening(self) -> AbstractContextManager[object]:
+        """Note an interrupt instead of raising it; a second one, later, is raised at once."""
+        return self._listening()
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        def note(number: int, frame: FrameType | None) -> None:
+            since = time.monotonic() - self._interrupted_at
+            if self.interrupted and since > _ONE_INTERRUPT_SECONDS:
+                self.interrupted = False  # nobody is told any more
+                raise KeyboardInterrupt
+            if not self.interrupted:
+                self.interrupted, self._interrupted_at = True, time.monotonic()
+
+        try:
+            before = signal.signal(signal.SIGINT, note)
+        except ValueError:  # not in the main thread, where interrupts are raised
+            yield
+            return
+        try:
+            yield
+        finally:
+            if self.interrupted:
+                since = time.monotonic() - self._interrupted_at
+                time.sleep(max(0.0, _ONE_INTERRUPT_SECONDS - since))
+            signal.signal(signal.SIGINT, before)
+            if self.interrupted and not self._told:
+                signal.raise_signal(signal.SIGINT)  # it came when all rounds were done
+
     def exchange(
         self, x: Tensor, ends: Tensor, num_buffers: int, square_move: bool, told: Told
     ) -> Reply:
-        """Average the nodes' ends in one message of d numbers, and six a node beside."""
-        high = np.floor(told.steps / _HIGH)
-        low = np.where(np.isinf(told.steps), 0.0, told.steps - np.where(np.isinf(high), 0, high) * _HIGH)
-        met = np.zeros(len(ends)) if told.met is None else told.met.astype(float)
+        """Average the nodes' ends in one message of d numbers, and some for each node.
+
+        Raises `KeyboardInterrupt` in every process where one was interrupted.
+        """
         column = np.ones(len(ends))
+        whole = np.isinf(told.steps)
+        high = np.floor(np.where(whole, 0.0, told.steps) / _HIGH)
+        low = np.where(whole, 0.0, told.steps) - high * _HIGH
+        met = 0 * column if told.met is None else told.met.astype(float)
         facts = np.stack(
-            [high, low, met, column * (not told.unmoved), column * told.seconds], axis=1
+            [
+                np.where(whole, np.inf, high),
+                low,
+                met,
+                column * (not told.unmoved),
+                column * self.interrupted,
+            ],
+            axis=1,
         )
         numbers = torch.as_tensor(facts, dtype=x.dtype, device=x.device)
         if square_move:
             moves = square_moves(x, ends, num_buffers)
             numbers = torch.cat([numbers, moves[:, None]], 1)
         mean, numbers = self._reduce(ends, numbers)
-        everything = numbers[:, :5].cpu().numpy().astype(np.float64)
-        steps = np.where(np.isinf(everything[:, 0]), np.inf, everything[:, 0] * _HIGH)
+        known = numbers[:, :_FACTS].cpu().numpy().astype(np.float64)
+        if known[:, 4].any():
+            self._told = True
+            raise KeyboardInterrupt
         return Reply(
             mean,
-            numbers[:, 5].mean(0) if square_move else None,
+            numbers[:, _FACTS].contiguous().mean(0) if square_move else None,
             0,
             Told(
-                steps + everything[:, 1],
-                None if told.met is None else everything[:, 2] > 0,
-                not everything[:, 3].any(),
-                float(everything[:, 4].max()),
+                known[:, 0] * _HIGH + known[:, 1],
+                None if told.met is None else known[:, 2] > 0,
+                not known[:, 3].any(),
             ),
         )
 
     def evaluation(self, losses: Tensor, gradients: Tensor, norms: Tensor) -> Evaluation:
         """Send the gradients, unless only the loss is recorded, and two numbers a node."""
         numbers = torch.stack([losses, norms], 1)
-        if self.record == "loss":
-            numbers = self.every_node(numbers)
-            return Evaluation(None, numbers[:, 0], numbers[:, 1])
-        gradient, numbers = self._reduce(gradients, numbers)
-        return Evaluation(gradient, numbers[:, 0], numbers[:, 1])
+        if self.options.record == "loss":
+            gradient, numbers = None, self._reduce(gradients[:, :0], numbers)[1]
+        else:
+            gradient, numbers = self._reduce(gradients, numbers)
+        return Evaluation(gradient, numbers[:, 0].contiguous(), numbers[:, 1].contiguous())
 
     def every_node(self, rows: Tensor) -> Tensor:
-        """Return what all nodes have computed, (m, k); rows shorter than others end in NaN."""
-        widths = [int(each) for each in self.tell(str(rows.shape[1]).encode())]
-        kind, rows = rows.dtype, rows.to(torch.float32 if rows.dtype == torch.bool else rows.dtype)
-        padded = rows.new_full((max(self._counts), max(widths)), torch.nan)
-        padded[: len(rows), : rows.shape[1]] = rows
-        gathered = self._gather(padded)
-        return torch.cat(
-            [each[:count] for each, count in zip(gathered, self._counts, strict=True)]
-        ).to(kind)
-
-    def slowest(self, computing: float, communicating: float) -> tuple[float, float]:
-        """Return the longest time of a step, and the shortest of a message: nobody was waited for."""
-        times = [json.loads(each) for each in self.tell(json.dumps([computing, communicating]).encode())]
-        return max(time[0] for time in times), min(time[1] for time in times)
+        """Return what all nodes have computed, (m, k), the same k everywhere."""
+        return self._reduce(rows[:, :0], rows)[1]
 
     def decision(self, verdict: bool) -> bool:
         """Return the first process's `verdict`."""
-        return json.loads(self.tell(json.dumps(verdict).encode())[0]) is True
+        flag = torch.tensor([verdict], dtype=torch.uint8, device=self.device)
+        self._receive(flag)
+        return bool(flag)
 
-    def seconds(self, waiting: float) -> float:
-        """Return the seconds in messages since the last call, less those spent `waiting`."""
-        seconds, self._seconds = self._seconds, 0.0
-        return max(0.0, seconds - waiting)
+    def times(self) -> Times:
+        """Return the seconds spent on messages since the last call."""
+        times = Times(self._waiting, self._communicating)
+        self._waiting = self._communicating = 0.0
+        return times
 
     def traffic(self, size: int) -> int:
-        """Return what all processes have sent and received since the last call."""
+        """Return what all processes have put into messages and taken out since the last call."""
         size, self._bytes = self._bytes, 0
         return size
 
-    def tell(self, content: bytes) -> list[bytes]:
-        """Return the `content` of every process, in the order of the ranks."""
-        sizes = [int(each) for each in self._gather(torch.tensor([len(content)], device=self.device))]
-        buffer = torch.zeros(max(sizes), dtype=torch.uint8, device=self.device)
-        buffer[: len(content)] = torch.tensor(list(content), dtype=torch.uint8)
-        return [
-            bytes(each[:size].cpu().numpy().tobytes())
-            for each, size in zip(self._gather(buffer), sizes, strict=True)
-        ]
-
     def _reduce(self, vectors: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Return (1/m) Σ v_i and the numbers of all nodes, (m, k), from one message."""
-        d = vectors.shape[1]
-        if self.reduction == "ordered":
+        d, home, before = vectors.shape[1], vectors.device, self._communicating
+        computed = time.perf_counter() - self._last
+        numbers = torch.cat([numbers, numbers.new_full((len(numbers), 1), computed)], 1)
+        if self.options.reduction == "ordered":
             rows = vectors.new_zeros(max(self._counts), d + numbers.shape[1])
             rows[: len(vectors), :d], rows[: len(vectors), d:] = vectors, numbers
-            parts = zip(self._gather(rows), self._counts, strict=True)
-            whole = torch.cat([each[:count] for each, count in parts])
-            return whole[:, :d].contiguous().mean(0), whole[:, d:]
-        slots = numbers.new_zeros(self.num_nodes, numbers.shape[1])
-        slots[self.own] = numbers
-        message = torch.cat([vectors.sum(0), slots.flatten()])
-        self._wait(lambda: dist.all_reduce(message, group=self.group, async_op=True), message)
-        return message[:d] / self.num_nodes, message[d:].reshape(slots.shape)
+            parts = zip(self._gather(rows.to(self.device)), self._counts, strict=True)
+            everything = torch.cat([each[:count] for each, count in parts]).to(home)
+            mean, numbers = everything[:, :d].contiguous().mean(0), everything[:, d:]
+        else:
+            slots = numbers.new_zeros(self.num_nodes, numbers.shape[1])
+            slots[self.own] = numbers
+            message = torch.cat([vectors.sum(0), slots.flatten()]).to(self.device)
+            self._wait(lambda: dist.all_reduce(message, group=self.group, async_op=True))
+            self._bytes += self.size * 2 * message.numel() * message.element_size()
+            message = message.to(home)
+            mean, numbers = message[:d] / self.num_nodes, message[d:].reshape(slots.shape)
+        waiting = max(0.0, float(numbers[:, -1].max()) - computed)
+        waiting = min(waiting, self._communicating - before)
+        self._waiting += waiting
+        self._communicating -= waiting
+        return mean, numbers[:, :-1]
 
     def _gather(self, rows: Tensor) -> list[Tensor]:
+        """Return the rows of every process."""
         parts = [torch.empty_like(rows) for _ in range(self.size)]
-        self._wait(
-            lambda: dist.all_gather(parts, rows.contiguous(), group=self.group, async_op=True),
-            *parts,
-        )
+        self._wait(lambda: dist.all_gather(parts, rows, group=self.group, async_op=True))
+        self._bytes += self.size * (1 + self.size) * rows.numel() * rows.element_size()
         return parts
 
-    def _wait(self, start: Callable[[], Any], *received: Tensor) -> None:
-        """Wait for a message, open to Ctrl-C, until it is there or the time is over."""
+    def _receive(self, message: Tensor) -> None:
+        """Take over the first process's message."""
+        first = dist.get_global_rank(self.group, 0)
+        self._wait(lambda: dist.broadcast(message, first, group=self.group, async_op=True))
+        self._bytes += self.size * message.numel() * message.element_size()
+
+    def _tell(self, content: bytes) -> list[bytes]:
+        """Return the `content` of every process, in the order of the ranks."""
+        sizes = [int(each) for each in self._gather(torch.tensor([len(content)]).to(self.device))]
+        buffer = torch.zeros(max(sizes), dtype=torch.uint8)
+        buffer[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        return [
+            each[:size].cpu().numpy().tobytes()
+            for each, size in zip(self._gather(buffer.to(self.device)), sizes, strict=True)
+        ]
+
+    def _wait(self, start: Callable[[], Any]) -> None:
+        """Wait for a message until it is there or the time is over."""
         began = time.perf_counter()
         try:
             work = start()
             while not work.is_completed():
                 waited = time.perf_counter() - began
                 if waited > self.timeout:
-                    raise GroupError(
+                    raise ProcessLostError(
                         f"rank {self.rank} of {self.size} has waited {self.timeout:g} s for the "
-                        "others: one of them hangs, or needs longer for its nodes (timeout=)"
+                        "others: one of them hangs, or takes longer for its nodes "
+                        "(Processes(timeout_seconds=…))"
                     )
                 time.sleep(0 if waited < _BUSY_SECONDS else _PAUSE_SECONDS)
-            work.wait(timedelta(seconds=self.timeout))
-        except GroupError:
+            work.wait()
+        except ProcessLostError:
             raise
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
-            raise GroupError(
+            raise ProcessLostError(
                 f"rank {self.rank} of {self.size} has lost another process of the group: {reason}"
             ) from error
-        self._seconds += time.perf_counter() - began
-        content = sum(each.numel() * each.element_size() for each in received)
-        # Each process sends its part and receives what is there after it.
-        sent = content if len(received) == 1 else content // self.size
-        self._bytes += self.size * (sent + content)
+        self._last = time.perf_counter()
+        self._communicating += self._last - began
 
 
-def join(group: Any, reduction: str, record: str, timeout: float) -> ProcessGroup:
-    """Return the messages of `group`, "world" or a group that there is already.
+def join(group: Any) -> SeveralProcesses:
+    """Return the messages of `group`: "world", a group that there is already, or `Processes`.
 
-    "world" are the processes that `torchrun` has started, or that the program has joined itself.
-    Raises `ValueError` or `TypeError` for what is no group, or not this process's, and for another
-    reduction, record or timeout.
+    Raises `ValueError` or `TypeError` for what is no group, or not this process's.
     """
-    if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction={reduction!r} must be one of {', '.join(get_args(Reduction))}")
-    if record not in get_args(Record):
-        raise ValueError(f"record={record!r} must be one of {', '.join(get_args(Record))}")
-    if not 0 < timeout < float("inf"):
-        raise ValueError(f"timeout={timeout} must be positive and finite, in seconds")
-    return ProcessGroup(_of(group, timeout), reduction, record, timeout)  # type: ignore[arg-type]
+    return SeveralProcesses(group if isinstance(group, Processes) else Processes(group))
 
 
-def _of(group: Any, timeout: float) -> dist.ProcessGroup:
+def _of(group: Any) -> dist.ProcessGroup:
+    """Return the process group that `group` stands for; join "world" where nobody has."""
     if hasattr(group, "get_group") and hasattr(group, "ndim"):  # a DeviceMesh
         if group.ndim != 1:
-            raise ValueError(f"group is a mesh of {group.ndim} dimensions: take one, mesh['name']")
+            raise ValueError(
+                f"group is a mesh of {group.ndim} dimensions: run takes one of them, mesh['name']"
+            )
         group = group.get_group()
     if isinstance(group, dist.ProcessGroup):
         if dist.get_rank(group) < 0:
             raise ValueError("this process is not a member of the group")
         return group
-    if group != "world":
-        raise TypeError(f"group={group!r} must be None, 'world', a process group or a DeviceMesh")
+    if not (isinstance(group, str) and group == "world"):
+        raise TypeError(
+            f"group={group!r} must be None, 'world', a process group, a DeviceMesh or Processes"
+        )
     if not dist.is_initialized():
         missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
         if missing:
@@ -272,10 +341,11 @@ def _of(group: Any, timeout: float) -> dist.ProcessGroup:
             )
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
-    assert dist.group.WORLD is not None
-    return dist.group.WORLD
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    world = dist.group.WORLD
+    if not isinstance(world, dist.ProcessGroup):
+        raise ValueError("this process is not a member of the group")
+    return world
 
 
 def _versions() -> dict[str, str]:

@@ -124,6 +124,8 @@ class Rounds:
             self._show()
             self.evaluator.work = work  # it was counted before the run was stopped
             self._measured()  # what cannot be gone on with is found out now
+            self.communication.traffic(0)  # what a run that went on has not sent
+            self.communication.times()
         else:
             self._record(None, False, self.communication.traffic(0), began)
             self.safe = self._snapshot(None)
@@ -158,14 +160,13 @@ class Rounds:
             record=self.view.start if self.rule.wants_paths else None,
             within=self.within,
         )
-        phase = yield from mapped(self._reach, places)
-        computed = time.perf_counter()
-        told = Told(
-            phase.steps,
-            phase.met,
-            torch.equal(phase.x, self.x.expand_as(phase.x)),
-            computed - began,
-        )
+        try:
+            phase = yield from mapped(self._reach, places)
+        except KeyboardInterrupt:
+            self._give_up()
+            raise
+        unmoved = torch.equal(phase.x, self.x.expand_as(phase.x))
+        told = Told(phase.steps, phase.met, unmoved)
         sending = time.perf_counter()
         reply = self.communication.exchange(
             self.x, phase.x, self.problem.num_buffers, self.server.needs_square_move, told
@@ -182,9 +183,9 @@ class Rounds:
         )
         self.x, self.view = step.x, step.view
         if self.rule.wants_paths:
-            self._tell_rule(phase, told.seconds, sent)
+            self._tell_rule(phase, reply.told, sending - began, sent)
         self._show()
-        self._record(reply.told, step.undone, self._traffic(reply, step, phase.x), began, told)
+        self._record(reply.told, step.undone, self._traffic(reply, step, phase.x), began)
         self.last_steps, self.within = reply.told.steps, None
         self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
@@ -193,21 +194,45 @@ class Rounds:
         """Let the run be resumed from this place, where all of it is here."""
         if not self.communication.shared:
             self.safe = self._snapshot(within)
+        elif self.communication.interrupted:
+            raise KeyboardInterrupt
 
-    def _tell_rule(self, phase: LocalPhase, computing: float, communicating: float) -> None:
-        """Tell the rule of the round's paths and times; one number a node and step, and two."""
+    def _give_up(self) -> None:
+        """Tell the other processes of an interrupt, in place of the ends of this round."""
+        if self.communication.interrupted:
+            m = self.problem.num_nodes
+            told = Told(np.zeros(m), None, True)
+            self.communication.exchange(
+                self.x,
+                self.x.expand(m, -1),
+                self.problem.num_buffers,
+                self.server.needs_square_move,
+                told,
+            )
+
+    def _tell_rule(
+        self, phase: LocalPhase, told: Told, computing: float, communicating: float
+    ) -> None:
+        """Tell the rule of the round's paths and times: two numbers a node and step, and three."""
         assert phase.path is not None
-        step = computing / max(phase.steps.max(), 1)
-        times = self.communication.slowest(step, communicating)
-        losses, squares, etas = (
-            self.communication.every_node(rows) for rows in (*phase.path, self.etas)
-        )
+        longest = phase.path.loss.shape[1]
+        if self.communication.shared:
+            longest = max(int(told.steps.max()), 1)
+        columns = [
+            *(_of_width(rows, longest) for rows in phase.path),
+            self.etas,
+            torch.full_like(self.etas, computing / max(phase.steps.max(), 1)),
+            torch.full_like(self.etas, communicating),
+        ]
+        rows = self.communication.every_node(torch.cat(columns, 1))
+        known = rows.cpu().numpy().astype(np.float64)
         self.rule.observe(
             LocalPaths(
-                losses.cpu().numpy().astype(np.float64),
-                squares.cpu().numpy().astype(np.float64),
-                etas[:, 0].cpu().numpy().astype(np.float64),
-                *times,
+                known[:, :longest],
+                known[:, longest : 2 * longest],
+                known[:, -3],
+                known[:, -2].max(),
+                known[:, -1].min(),  # of the process that the others have waited for
             )
         )
 
@@ -297,8 +322,8 @@ class Rounds:
             else square_norms(gradient[None], carried)
         )
         # All numbers in one transfer: each would wait for a GPU.
-        numbers = torch.cat([losses.mean(0, keepdim=True), square, norms, losses + norms])
-        numbers = numbers.cpu().numpy().astype(np.float64)
+        known_now = torch.cat([losses.mean(0, keepdim=True), square, norms, losses + norms])
+        numbers = known_now.cpu().numpy().astype(np.float64)
         if not np.isfinite(numbers[2 + m :]).all():
             raise self._divergence(losses + norms, ends)
         return View(gradients, known, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
@@ -311,7 +336,8 @@ class Rounds:
         assert self.view is not None
         there, here = self.recorder.rows[-1]["loss"], self.view.loss
         own = self.x is self.shown or torch.equal(self.x, self.shown)
-        if self.communication.shared and own and abs(here - there) > 1e-4 * abs(there):
+        rounding = 1e-4 * abs(there) + 1e-6 * abs(self.recorder.rows[0]["loss"])
+        if self.communication.shared and own and not abs(here - there) <= rounding:
             raise ValueError(
                 f"the checkpoint is of other data: its loss is {there:.6g} after round "
                 f"{self.done}, and here it is {here:.6g}"
@@ -334,20 +360,11 @@ class Rounds:
         node = int(strange.nonzero()[0])
         return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
 
-    def _record(
-        self,
-        told: Told | None,
-        undone: bool,
-        size: int,
-        began: float,
-        here: Told | None = None,
-    ) -> None:
-        """Add a row: `told` of all nodes, `here` of those of this process."""
+    def _record(self, told: Told | None, undone: bool, size: int, began: float) -> None:
+        """Add the row of a round; `told`: of all nodes."""
         seconds, m = time.perf_counter() - began, self.communication.num_nodes
-        all_here = m == self.problem.num_nodes
-        dist = self.problem.distance(self.shown) if all_here else None
-        waiting = told.seconds - here.seconds if told and here else 0.0
-        shared = self.communication.shared
+        times = self.communication.times()
+        dist = None if self.communication.shared else self.problem.distance(self.shown)
         assert self.shown_view is not None
         self.recorder.add(
             loss=self.shown_view.loss,
@@ -356,8 +373,8 @@ class Rounds:
             local_steps=np.zeros(m) if told is None else told.steps,
             met=None if told is None else told.met,
             seconds=seconds,
-            seconds_waiting=waiting if shared else None,
-            seconds_communicating=self.communication.seconds(waiting) if shared else None,
+            seconds_waiting=None if times is None else times.waiting,
+            seconds_communicating=None if times is None else times.communicating,
             undone=undone if self.server.safeguard else None,
             bytes=size,
             measures=self._measured(),
@@ -385,6 +402,12 @@ class Rounds:
                 f"{sorted(before)} before: expected the same names in every round"
             )
         return {str(name): float(values[name]) for name in before}
+
+
+def _of_width(rows: Tensor, width: int) -> Tensor:
+    """Return `rows`, (m, T), cut or filled up with NaN to (m, width)."""
+    missing = max(0, width - rows.shape[1])
+    return torch.nn.functional.pad(rows[:, :width], (0, missing), value=torch.nan)
 
 
 def _known_steps(plan: Plan) -> int:

@@ -77,7 +77,7 @@ class Rule(ABC):
         if state:
             raise NotImplementedError(f"{type(self).__qualname__} has a state_dict and cannot load")
 
-    def common(self) -> str:
+    def in_common(self) -> str:
         """Return in words what processes that hold different nodes have in common of this rule."""
         return repr(self)
 
@@ -110,7 +110,7 @@ class FixedSteps(Rule):
         """Return T_i steps for node i, whatever the round."""
         return Plan(np.broadcast_to(np.asarray(self.steps, np.int64), (num_nodes,)))
 
-    def common(self) -> str:
+    def in_common(self) -> str:
         """Return T, or nothing where every node has its own."""
         return "FixedSteps" if self._per_node else repr(self)
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from localgd import __version__
-from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, common, keeper
+from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, keeper
 from localgd.algorithm.communication import OneProcess
 from localgd.algorithm.rounds import Measure, Rounds
 from localgd.algorithm.rules import Rule
@@ -40,7 +40,6 @@ def run(
     step_size: float | Sequence[float],
     rounds: int,
     server: Server = _AVERAGE,
-    group: Any = None,
     stop: float | Callable[[Trace], bool] | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -51,9 +50,7 @@ def run(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     measure: Measure | None = None,
     progress: bool = False,
-    reduction: Literal["sum", "ordered"] = "sum",
-    record: Literal["gradient", "loss"] = "gradient",
-    timeout: float = 60.0,
+    group: Any = None,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
 
@@ -87,19 +84,17 @@ def run(
     round too, and the same call takes the run up again, with `rounds` or `stop` changed if
     you like.  A run that was killed and taken up ends bit for bit like one that was not.
 
-    `group`: None where all nodes are in this process; else a `torch.distributed` group of one
-    dimension, or "world" for the processes that `torchrun` has started: all of them make this
-    call, each with a problem of its own nodes.  m is the sum, the nodes are numbered in the order
-    of the ranks, `local_steps` and `step_size` are one for all or one per own node, and what is
-    not per node is the same everywhere.  Every process returns the same trace but for its times;
-    `dist` is not known, for no process knows all S_i.  A round takes two messages: the ends, d
-    numbers, and at x_{n+1} the gradients, d more, which `record` "loss" leaves out (‖∇f(x_n)‖² is
-    then NaN), each with a few numbers a node.  `reduction`: "sum" adds up in every process, then
-    over them, and agrees with one process to rounding; "ordered" sends all rows to all and
-    averages them as one process does, bit for bit where the evaluation of a node does not depend
-    on how many are evaluated with it.  `timeout`: how many seconds a process waits for the
-    others, also while they take longer for their nodes.  A checkpoint is written by the first
-    process, between rounds, and can be taken up by another number of processes.
+    `group`: None where all nodes are in this process; "world" for the processes that `torchrun`
+    has started, a `torch.distributed` group or `DeviceMesh` of one dimension, or `Processes` with
+    more to say.  All processes make this call, each with a problem of its own nodes: m is the sum,
+    the nodes are numbered in the order of the ranks, `local_steps` and `step_size` are one for
+    all or one per own node, and what is not per node is the same everywhere.  All return the same
+    trace, but for times and measures, which are each process's own; `dist` is not known, for no
+    process knows all S_i.  A round takes two messages, so that its row, the stopping test and the
+    safeguard are about x_{n+1}: the ends, d numbers, and at x_{n+1} the gradients, d more, each
+    with a few numbers a node.  Every process takes the server's step for itself.  A checkpoint is
+    written by the first process, between rounds, where all can take it up, in another number of
+    processes too; an interrupt of one ends all of them.
 
     Row 0 of the trace is x_0, before any communication.  A round in which no node moved
     ends the run with reason "frozen", for nothing can change after it; an interrupt
@@ -115,15 +110,15 @@ def run(
     the value, the rule and the node, for a module that cannot be batched and for a checkpoint
     of another run, with what differs; `DivergenceError` where a value stops being finite;
     `MemoryError` where the nodes do not fit, with what to do.  In a group, errors of the input
-    are raised by all processes, with the rank, and so are settings that differ; `GroupError`
-    where another process ends, or does not answer in time.
+    are raised by all processes, with the rank, and so are settings that differ;
+    `ProcessLostError` where another process ends, or does not answer in time.
     """
     if group is None:
         nodes = OneProcess(getattr(problem, "num_nodes", 0))
     else:
         from localgd.algorithm.process_group import join
 
-        nodes = join(group, reduction, record, timeout)
+        nodes = join(group)
     prepare = partial(
         check,
         problem,
@@ -139,12 +134,12 @@ def run(
         engine=engine,
         chunk_size=chunk_size,
         tf32=tf32,
-        shared=nodes.shared,
-        record=record,
+        processes=nodes.processes,
     )
-    settings = nodes.agree(prepare, lambda found: found.common(reduction, record))
-    with deterministic(settings.device, tf32), memory_errors(chunk_size):
-        loop = nodes.agree(partial(_loop, settings, measure, nodes), common)
+    kept = {"checkpoint": "given" if checkpoint else "none"}
+    settings = nodes.agree(prepare, lambda found: found.in_common() | kept | nodes.words())
+    with deterministic(settings.device, tf32), memory_errors(chunk_size), nodes.listening():
+        loop = nodes.agree(partial(_loop, settings, measure, nodes), lambda _: {})
         return _course(loop, settings, keeper(checkpoint, loop), progress and nodes.first)
 
 
@@ -155,7 +150,8 @@ def _loop(settings: Settings, measure: Measure | None, nodes: OneProcess) -> Rou
     problem = settings.problem
     chunks, form = divide(problem, settings.device, settings.chunk_size)
     evaluator = Evaluator(settings.engine, problem, settings.device, form)
-    recorder = Recorder(nodes.num_nodes, _provenance(settings, chunks, form))
+    provenance = _provenance(settings, chunks, form) | nodes.words()
+    recorder = Recorder(nodes.num_nodes, provenance)
     return Rounds(
         problem,
         settings.rule,

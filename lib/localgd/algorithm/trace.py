@@ -51,12 +51,12 @@ class Trace:
     met: NDArray[np.bool_] | None  # (rows, m) whether the rule's tolerance was met
     undone: NDArray[np.bool_] | None  # (rows,) whether a safeguarded server's step was undone
     seconds: NDArray[np.float64]  # (rows,) wall time of the round, in the process that returns it
-    #: (rows,) of it, waiting for the process with the slowest local phase, and sending and
-    #: receiving; None where all nodes share one process.  The rest is computing.
+    #: (rows,) of it, waiting for the slowest process, and sending and receiving; None where all
+    #: nodes share one process.  The rest is computing.
     seconds_waiting: NDArray[np.float64] | None
     seconds_communicating: NDArray[np.float64] | None
-    #: (rows,) sent and received in the round: by all processes of a group; in one process, by all
-    #: nodes if each had a process of its own.
+    #: (rows,) in the round's messages: what all processes of a group have put in and taken out; in
+    #: one process, what all nodes would send and receive if each had a process of its own.
     bytes: NDArray[np.int64]
     x: NDArray[np.floating[Any]]  # (d,) the final model
     measures: Mapping[str, NDArray[np.float64]]  # (rows,) each, what `run` was asked to measure
