@@ -186,6 +186,16 @@ ALIKE: dict[str, tuple[Make, Settings]] = {
         "balanced": {"local_steps": BalancedSteps(0.2)},
     }.items()
 }
+
+
+def wide(own: slice) -> Problem:
+    """Least squares in 20,000 unknowns, so that messages are long."""
+    rng = np.random.default_rng(4)
+    A = [rng.standard_normal((1, 20_000)) / 150 for _ in range(NODES)]
+    return LeastSquares(A[own], [each.sum(1) for each in A[own]])
+
+
+WIDE = (wide, settings(local_steps=3, step_size=0.1, engine="eager"))
 WHOLE = slice(0, NODES)
 
 

@@ -33,6 +33,7 @@ from localgd import (
     run,
 )
 
+MANY = 150  # rounds, for a run that is killed over and over
 RESUMED = group_cases.CASES["Anderson"]
 
 
@@ -53,6 +54,8 @@ def equality(rank: int, size: int, folder: Path) -> None:
     if size == 2:
         errors(rank, folder)
         interrupted(rank, folder)
+        trace = group_cases.carry_out(RESUMED, own, rounds=MANY, group="world")
+        trace.save(folder / f"undisturbed {rank}.npz")
     if size == 4:
         meshes(rank, folder)
 
@@ -144,13 +147,24 @@ def errors(rank: int, folder: Path) -> None:
     run(good, **base, checkpoint=path)
     others = LeastSquares(good.A + 1, good.b) if rank else good
     said["other data"] = error_of(lambda: run(others, **(base | {"rounds": 3}), checkpoint=path))
-    diverging = group_cases.linear(own)
-    diverging.smoothness = lambda: None  # type: ignore[method-assign]
     try:
-        run(diverging, local_steps=40, step_size=[0.02, 1e9][rank], rounds=30, group="world")
+        run(
+            without_limits(own),
+            local_steps=40,
+            step_size=[0.02, 1e9][rank],
+            rounds=30,
+            group="world",
+        )
     except DivergenceError as error:
         said["divergence"] = [str(error), error.node, len(error.trace)]
     say(folder, rank, "errors", said)
+
+
+def without_limits(own: slice) -> LeastSquares:
+    """Least squares that says nothing of the steps that it stands."""
+    problem = group_cases.linear(own)
+    problem.smoothness = lambda: None
+    return problem
 
 
 def interrupted(rank: int, folder: Path) -> None:
@@ -224,12 +238,26 @@ def killed(rank: int, size: int, folder: Path) -> None:
     trace = group_cases.carry_out(
         RESUMED,
         group_cases.own_nodes(rank, size),
-        rounds=150,
+        rounds=MANY,
         group="world",
         measure=kill,
         checkpoint=Checkpoint(folder / "killed.pt", every_rounds=1),
     )
     trace.save(folder / f"killed {rank}.npz")
+
+
+def hosts(rank: int, size: int, folder: Path) -> None:
+    """A run over a cable, and what has passed through its end here."""
+    counters = Path(f"/sys/class/net/{os.environ['GLOO_SOCKET_IFNAME']}/statistics")
+
+    def counted(x: torch.Tensor) -> dict[str, float]:
+        time.sleep(0.2)  # what the other end still acknowledges belongs to this round
+        both = ("tx_bytes", "rx_bytes")
+        return {"counted": sum(float((counters / name).read_text()) for name in both)}
+
+    own = group_cases.own_nodes(rank, size)
+    trace = group_cases.carry_out(group_cases.WIDE, own, group="world", measure=counted)
+    trace.save(folder / f"hosts {rank}.npz")
 
 
 def error_of(call: Callable[[], object]) -> str:
@@ -255,8 +283,9 @@ def main() -> None:
     """Join the group, and do the job."""
     torch.set_num_threads(1)
     job, folder = sys.argv[1], Path(sys.argv[2])
-    if job == "killed":
-        killed(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), folder)
+    if job in ("killed", "hosts"):  # under `torchrun`
+        place = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        {"killed": killed, "hosts": hosts}[job](*place, folder)
         return
     rank, size = int(sys.argv[3]), int(sys.argv[4])
     dist.init_process_group(

@@ -351,8 +351,10 @@ class Rounds:
         """
         strange = ~torch.isfinite(values)
         if ends is not None:
-            sizes = self.communication.every_node(ends.double().square().sum(1, keepdim=True))[:, 0]
-            lost = ~self.communication.every_node(torch.isfinite(ends).all(1, keepdim=True))[:, 0]
+            far = ends.double().square().sum(1)
+            whole = torch.isfinite(ends).all(1).double()
+            facts = self.communication.every_node(torch.stack([far, whole], 1))
+            sizes, lost = facts[:, 0], facts[:, 1] == 0
             if bool(lost.any()):
                 strange = lost
             elif bool(strange.all()):
