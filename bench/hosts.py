@@ -63,8 +63,8 @@ def two_hosts(mbit: float | None = None, latency_buffer_ms: float = 50.0) -> Ite
             _do(*host.command("ip", "address", "add", f"{host.address}/24", *where))
             _do(*host.command("ip", "link", "set", host.interface, "up"))
             if mbit is not None:
-                # A bucket has to hold what passes between two ticks of a slow clock.
-                burst = max(16_000, int(mbit * 1e6 / 8 / 250))
+                # The bucket holds a millisecond's worth, and two packets at least.
+                burst = max(3_000, int(mbit * 1e6 / 8 / 1000))
                 rate = ["rate", f"{mbit}mbit", "burst", str(burst)]
                 limit = ["latency", f"{latency_buffer_ms:g}ms"]
                 _do(*host.command("tc", "qdisc", "add", *where, "root", "tbf", *rate, *limit))

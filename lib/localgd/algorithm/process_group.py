@@ -220,7 +220,9 @@ class SeveralProcesses(OneProcess):
     def decision(self, verdict: bool) -> bool:
         """Return the first process's `verdict`."""
         flag = torch.tensor([verdict], dtype=torch.uint8, device=self.device)
+        communicating = self._communicating
         self._receive(flag)
+        self._communicating = communicating  # it is asked between rounds, and belongs to none
         return bool(flag)
 
     def times(self) -> Times:

@@ -168,7 +168,8 @@ def test_only_the_loss_is_recorded_where_that_is_asked_for(groups, size):
 
 @pytest.mark.parametrize("size", SPREAD)
 def test_the_seconds_of_a_round_are_split(groups, size):
-    many = group_worker.load(groups[size], "sum 0 0")
+    number = list(CASES).index("stop when told")  # which takes a message between rounds
+    many = group_worker.load(groups[size], f"sum {number} 0")
     spent = many.seconds_waiting + many.seconds_communicating
     assert (many.seconds_waiting >= 0).all()
     assert (many.seconds_communicating > 0).all()
