@@ -15,7 +15,9 @@ class Processes:
     """The processes that share a run, and how they talk; for `run(..., group=Processes(…))`.
 
     `group`: "world", the processes that `torchrun` has started, or a `torch.distributed` process
-    group or `DeviceMesh` of one dimension that there is already.
+    group or `DeviceMesh` of one dimension that there is already.  Where `torchrun` is to restart
+    processes, set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: it may otherwise hand the addresses of
+    the dead to the living.
     `reduction`: how the mean over the nodes is taken.  "sum" adds up the rows of each process and
     then the processes' sums, in messages of d numbers; it agrees with one process to rounding.
     "ordered" sends the rows of all nodes to all processes, which add them up in the order of the
