@@ -222,12 +222,9 @@ def complete(rows: list[Row], tasks: dict[str, Task]) -> None:
             row["rounds"] = needed[key]
     for mbit in MBIT:
         for name, task in tasks.items():
-            fixed = [
-                row
-                for row in rows
-                if row["mbit"] == mbit and row.get("problem") == name and row["local_steps"] == "5"
-            ]
-            ratio = fixed[0]["step"] / fixed[0]["communicating"]
+            ratio = _ratio(
+                [row for row in rows if (row["mbit"], row.get("problem")) == (mbit, name)]
+            )
             trace = task.run(FittedSteps(ratio, max_steps=100), Average(), stop=task.reached)
             chosen = trace.local_steps[1:, 0]
             rows.append(
@@ -240,6 +237,17 @@ def complete(rows: list[Row], tasks: dict[str, Task]) -> None:
                     "chosen": int(np.median(chosen[len(chosen) // 2 :])),
                 }
             )
+
+
+def _ratio(rows: list[Row]) -> float:
+    """C_g/C_c from the rows of one problem on one link: a round takes C_c + C_g T seconds."""
+    averages = [r for r in rows if r.get("server") == repr(Average())]
+    plain = {int(r["local_steps"]): r for r in averages if r["local_steps"].isdigit()}
+    few, many = min(plain), max(plain)
+    computing = {T: T * plain[T]["step"] for T in (few, many)}
+    step = (computing[many] - computing[few]) / (many - few)
+    message = statistics.median(r["communicating"] for r in plain.values())
+    return float(step / (message + computing[few] - few * step))
 
 
 def main() -> None:
