@@ -25,7 +25,7 @@ SUPPORT = str(WORKER.parent)
 LIMIT = 600
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    "GLOO_SOCKET_IFNAME": "lo",
+    "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
     "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # a restart finds no addresses of the dead
 }
 
