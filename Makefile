@@ -18,6 +18,7 @@ GRID ?=
 SCHEDULER ?=
 PORT ?= 8000
 UPGRADE ?=
+PROCS ?= 2
 
 # An active conda environment made from environment.yml is used as it is; otherwise .venv.
 ifeq ($(CONDA_DEFAULT_ENV),localgd)
@@ -28,7 +29,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch record record-check gpu-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch machines record record-check gpu-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -122,6 +123,10 @@ clean: ## remove everything generated, but not .venv
 
 bench: $(STAMP) ## compare speeds: build/bench.json [CASES="1 3"] [ARGS=…]
 	@$(PYTHON) -m bench $(CASES) $(ARGS)
+
+machines: $(STAMP) ## run LeNet in several processes under torchrun and print what rounds cost [PROCS=2] [ARGS="--rounds 5"]
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON) -m torch.distributed.run --standalone \
+	  --local-addr=localhost --nproc-per-node=$(PROCS) examples/lenet_torchrun.py $(ARGS)
 
 lock: ## bring requirements.lock up to the names in pyproject.toml [UPGRADE=1: newest versions]
 	@rm -rf build/lock && mkdir -p build

@@ -1,17 +1,25 @@
-"""The six comparisons, each a table of rows that stand for themselves."""
+"""The seven comparisons, each a table of rows that stand for themselves."""
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from bench.contenders import CROSS_ENTROPY, network_contenders, ours
+from bench.images import images
 from bench.profile import shares
-from bench.timing import ratio, take_turns
+from bench.timing import Timing, ratio, take_turns
 from localgd import (
     Anderson,
     Average,
@@ -24,6 +32,7 @@ from localgd import (
     UntilStationary,
     datasets,
 )
+from localgd.algorithm.process_group import join
 from localgd.engine.evaluator import Engine
 from localgd.networks import LeNet, SoftmaxLayer, seeded
 
@@ -55,15 +64,6 @@ class Setting(NamedTuple):
     def engines(self) -> list[Engine]:
         """What a step-by-step run may use here."""
         return ["eager", "compiled"] if self.device == "cpu" else ["eager", "graph"]
-
-
-def images(m: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """MNIST's first m·n training images, n per node."""
-    data = datasets.mnist("train", first=m * n)
-    return (
-        torch.from_numpy(data.features).reshape(m, n, 1, 28, 28),
-        torch.from_numpy(data.labels).reshape(m, n),
-    )
 
 
 def lenet(setting: Setting) -> Iterator[Row]:
@@ -241,6 +241,56 @@ def stopping(setting: Setting) -> Iterator[Row]:
         )
 
 
+def processes(setting: Setting) -> Iterator[Row]:
+    """Case 7: a group of one process against none, and two processes against two threads."""
+    problem = NetworkProblem(seeded(LeNet, 0), *images(10, 100), CROSS_ENTROPY)
+    where = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
+        group = join("world")
+        group.agree(lambda: None, lambda _: {"nodes": str(problem.num_nodes)})
+        works = {
+            "no group": ours(problem, 10, 0.01, "eager", where),
+            "group of one": ours(problem, 10, 0.01, "eager", where, None, group),
+        }
+        times = take_turns(works, setting.repeats)
+        dist.destroy_process_group()
+        value = ratio(times["no group"], times["group of one"])
+        yield Row(
+            "7 processes, LeNet, T=10",
+            "group of one",
+            1e3 * times["group of one"].median,
+            "no group",
+            *value,
+            "≥ 0.97",
+            value.median >= 0.97,
+        )
+        two, one = (_ranks(Path(folder), *each, setting.repeats) for each in ((2, 1), (1, 2)))
+        value = ratio(one, two)
+        yield Row(
+            "7 processes, LeNet, T=10",
+            "2 ranks, 1 thread",
+            1e3 * two.median,
+            "1 rank, 2 threads",
+            *value,
+            "",
+            None,
+        )
+
+
+def _ranks(folder: Path, ranks: int, threads: int, repeats: int) -> Timing:
+    """The rounds of processes under `torchrun`, but for the first."""
+    output = folder / f"{ranks}.json"
+    launch = ["--standalone", "--local-addr=localhost", f"--nproc-per-node={ranks}"]
+    work = ["-m", "bench.ranks", str(output), str(1 + repeats)]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *launch, *work],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        check=True,
+    )
+    return Timing(json.loads(output.read_text(encoding="utf-8"))[1:])
+
+
 CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "1": lenet,
     "2": softmax,
@@ -248,6 +298,7 @@ CASES: dict[str, Callable[[Setting], Iterator[Row]]] = {
     "4": growth,
     "5": stopping,
     "6": servers,
+    "7": processes,
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from localgd import NetworkProblem, Problem, Rule
+from localgd.algorithm.communication import OneProcess
 from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import as_rule
 from localgd.algorithm.servers import Server
@@ -28,6 +29,7 @@ def ours(
     engine: Engine,
     device: torch.device,
     server: Server | None = None,
+    communication: OneProcess | None = None,
 ) -> Work:
     """Rounds of `localgd.run` without its set-up: steps, server step, record."""
     problem = problem.to(device, problem.dtype)
@@ -37,7 +39,18 @@ def ours(
     chunks, form = divide(problem, device, None)
     evaluator = Evaluator(engine, problem, device, form)
     recorder = Recorder(problem.num_nodes, {})
-    loop = Rounds(problem, as_rule(rule), etas, x, leap, recorder, evaluator, chunks, None, server)
+    loop = Rounds(
+        problem,
+        as_rule(rule),
+        etas,
+        x,
+        leap,
+        recorder,
+        evaluator,
+        chunks,
+        server=server,
+        communication=communication,
+    )
     loop.begin()
     return lambda: list(loop.round(1))
 

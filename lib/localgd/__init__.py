@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localgd.algorithm.fitted import FittedSteps
     from localgd.algorithm.krylov_servers import Anderson, ConjugateGradient
     from localgd.algorithm.paths import LocalPaths
+    from localgd.algorithm.processes import Processes, ProcessLostError
     from localgd.algorithm.rules import (
         FixedSteps,
         Plan,
@@ -63,6 +64,8 @@ _HOMES = {
     "Plan": "algorithm.rules",
     "PowerLoss": "convex",
     "Problem": "problem",
+    "ProcessLostError": "algorithm.processes",
+    "Processes": "algorithm.processes",
     "Received": "algorithm.servers",
     "Relaxed": "algorithm.servers",
     "RoundInfo": "algorithm.rules",
@@ -98,6 +101,8 @@ __all__ = [
     "Plan",
     "PowerLoss",
     "Problem",
+    "ProcessLostError",
+    "Processes",
     "Received",
     "Relaxed",
     "RoundInfo",

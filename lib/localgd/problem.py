@@ -131,6 +131,15 @@ class Problem(ABC):
         """Return what the problem is made of, for the record of a run."""
         return {"problem": type(self).__name__, "num_nodes": self.num_nodes, "dim": self.dim}
 
+    def in_common(self) -> Mapping[str, str]:
+        """Return what processes that hold different nodes of one problem have in common."""
+        return {
+            "problem": type(self).__qualname__,
+            "dim": str(self.dim),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "buffers": str(self.num_buffers),
+        }
+
     def check_step_size(self, step_size: float | Sequence[float]) -> NDArray[np.float64]:
         """Return η_i as an (m,) array, or raise `ValueError` with the value, rule and node.
 

@@ -96,8 +96,11 @@ class Keeper(NoKeeper):
         Raises `ValueError` for a file that is not a checkpoint, and for one of another run,
         naming what differs.
         """
-        if self.path.exists():
-            self._take_up(checkpoint_file.load(self.path))
+        content = self.rounds.communication.from_first(
+            lambda: self.path.read_bytes() if self.path.exists() else None
+        )
+        if content is not None:
+            self._take_up(checkpoint_file.decode(content, self.path))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -131,16 +134,20 @@ class Keeper(NoKeeper):
         self._rows = len(recorder.rows)
 
     def start(self) -> None:
-        """Write for the first time.
+        """Write for the first time, where this is the first process.
 
         Raises `OSError` where the file cannot be written, and `TypeError` where the state of
         the rule or of the server cannot be read again.
         """
         self._digests = [digest(vars(part)) for part in self._parts()]
+        self.rounds.communication.agree(self._begin, lambda _: {})
+
+    def _begin(self) -> None:
         for part in self._parts():
             self._check_readable(part)
-        self._replace()
-        self._writes = True
+        if self.rounds.communication.first:
+            self._replace()
+            self._writes = True
 
     def after_round(self) -> None:
         """Write, if it is time.
@@ -238,7 +245,8 @@ def keeper(checkpoint: str | os.PathLike[str] | Checkpoint | None, rounds: Round
     if checkpoint is None:
         return NoKeeper()
     settings = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    return Keeper(settings, fingerprint(rounds), rounds)
+    prints = common_fingerprint(rounds) if rounds.communication.shared else fingerprint(rounds)
+    return Keeper(settings, prints, rounds)
 
 
 def fingerprint(rounds: Rounds) -> dict[str, str]:
@@ -261,6 +269,29 @@ def fingerprint(rounds: Rounds) -> dict[str, str]:
     for name, tensor in problem.tensors().items():
         texts[f"data {name}"] = describe(tensor)
     return texts
+
+
+def common_fingerprint(rounds: Rounds) -> dict[str, str]:
+    """Return what the course depends on and every process knows, however many there are.
+
+    The nodes' data are not among it, for no process has them all, nor are step sizes and steps
+    that each node has of its own: the loss where the run is taken up tells them from others.
+    """
+    settings = rounds.recorder.provenance["settings"]
+    texts = {name: str(settings[name]) for name in ("seed", "engine", "tf32")}
+    words = rounds.communication.words()
+    texts |= {name: words[name] for name in ("reduction", "record")}
+    return (
+        texts
+        | dict(rounds.problem.in_common())
+        | {
+            "local_steps": rounds.rule.in_common(),
+            "server": f"{rounds.server!r} {digest(rounds.server)}",
+            "nodes": str(rounds.communication.num_nodes),
+            "x0": describe(rounds.x),
+            "torch": torch.__version__.partition("+")[0],
+        }
+    )
 
 
 def _base(part: Rule | Server) -> type[Rule] | type[Server]:

@@ -18,7 +18,7 @@ from localgd.algorithm.local_steps import Position
 from localgd.algorithm.rounds import Snapshot
 
 #: The file begins with this line and the SHA-256 of all that follows, a line as well.
-_FORMAT = b"localgd checkpoint 4\n"
+_FORMAT = b"localgd checkpoint 5\n"
 _KEYS = {
     "fingerprint",
     "provenance",
@@ -72,12 +72,15 @@ def sealed(content: bytes) -> bytes:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read the file at `path`.
+    """Read the file at `path`; see `decode`.  Raises `OSError` where it cannot be read."""
+    return decode(path.read_bytes(), path)
 
-    Raises `ValueError` where it is not a checkpoint, or not as it was written, and `OSError`
-    where it cannot be read.
+
+def decode(whole: bytes, path: Path) -> dict[str, Any]:
+    """Return what is in the content of the file at `path`.
+
+    Raises `ValueError` where it is not a checkpoint, or not as it was written.
     """
-    whole = path.read_bytes()
     if not whole.startswith(_FORMAT):
         name = _FORMAT.decode().strip()
         raise ValueError(f"{path} is not a checkpoint of a run ({name})")

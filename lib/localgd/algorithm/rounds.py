@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.algorithm.communication import OneProcess, Reply
+from localgd.algorithm.communication import OneProcess, Reply, Told
 from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
 from localgd.algorithm.local_steps import mapped, square_norms
 from localgd.algorithm.path_record import Start
@@ -34,7 +34,7 @@ class Snapshot(NamedTuple):
     rows: int  # how many rows of the record are done
     x: Tensor  # (d,) x_n
     shown: Tensor  # (d,) the model to hand out there, see `Server.shown`
-    last_steps: NDArray[np.float64] | None  # (m,) local steps of the round before
+    last_steps: NDArray[np.float64] | None  # (m,) local steps of the round before, of all nodes
     within: Within | None  # how far the round that has begun has come
     frozen: bool
     work: int  # of the evaluator
@@ -46,11 +46,11 @@ class Snapshot(NamedTuple):
 class View(NamedTuple):
     """All that is evaluated at x_n."""
 
-    gradients: Tensor  # (m, d) ∇f_i(x_n): the record's and the first local step's
-    start: Start  # of the local paths
+    gradients: Tensor  # ∇f_i(x_n), of the nodes of this process: the first local step's
+    start: Start  # of their local paths
     loss: float
-    grad_norm_sq: float
-    local_grad_norm_sq: NDArray[np.float64]  # (m,) ‖∇f_i(x_n)‖²
+    grad_norm_sq: float  # NaN where the gradients were not sent
+    local_grad_norm_sq: NDArray[np.float64]  # (m,) ‖∇f_i(x_n)‖², of all nodes
 
 
 class ServerStep(NamedTuple):
@@ -77,11 +77,13 @@ class Rounds:
         measure: Measure | None = None,
         server: Server | None = None,
         trail: ClosedPaths | None = None,
+        communication: OneProcess | None = None,
     ) -> None:
         self.problem, self.rule, self.x, self.leap = problem, rule, x, leap
         self.recorder, self.evaluator, self.chunks = recorder, evaluator, chunks
         self.measure, self.server = measure, Average() if server is None else server
-        self.communication, self.trail = OneProcess(), trail
+        self.communication = communication or OneProcess(problem.num_nodes)
+        self.trail = trail
         self.bound = [evaluator.bind(chunk) for chunk in chunks]
         check_replays(problem, self.bound, x)
         self.etas = torch.as_tensor(etas, dtype=x.dtype, device=x.device)[:, None]
@@ -118,11 +120,14 @@ class Rounds:
         work = self.evaluator.work
         self.view = self.shown_view = self._evaluate(self.x)
         if self.recorder.rows:
+            self._check_loss()
             self._show()
             self.evaluator.work = work  # it was counted before the run was stopped
             self._measured()  # what cannot be gone on with is found out now
+            self.communication.traffic(0)  # what a run that went on has not sent
+            self.communication.times()
         else:
-            self._record(None, False, 0, began)
+            self._record(None, False, self.communication.traffic(0), began)
             self.safe = self._snapshot(None)
 
     def round(self, planned: int) -> Iterator[None]:
@@ -132,13 +137,13 @@ class Rounds:
         come, this one included.
         """
         assert self.view is not None  # `begin` comes first
-        began = time.perf_counter()
+        began, own = time.perf_counter(), self.communication.own
         info = RoundInfo(
             self.done + 1,
             self.view.loss,
             self.view.grad_norm_sq,
-            self.view.local_grad_norm_sq,
-            self.last_steps,
+            self.view.local_grad_norm_sq[own],
+            None if self.last_steps is None else self.last_steps[own],
         )
         plan = self.rule.plan(info, self.problem.num_nodes)
 
@@ -155,53 +160,86 @@ class Rounds:
             record=self.view.start if self.rule.wants_paths else None,
             within=self.within,
         )
-        phase = yield from mapped(self._reach, places)
-        computed = time.perf_counter()
-        unmoved = self.communication.all_agree(torch.equal(phase.x, self.x.expand_as(phase.x)))
+        try:
+            phase = yield from mapped(self._reach, places)
+        except KeyboardInterrupt:
+            self._give_up()
+            raise
+        unmoved = torch.equal(phase.x, self.x.expand_as(phase.x))
+        told = Told(phase.steps, phase.met, unmoved)
+        sending = time.perf_counter()
+        reply = self.communication.exchange(
+            self.x, phase.x, self.problem.num_buffers, self.server.needs_square_move, told
+        )
+        sent = time.perf_counter() - sending
+        unmoved = reply.told.unmoved
         self.frozen = unmoved and self.rule.constant
         if not unmoved and self.evaluator.reconsider(
             self.bound, (planned - 1) * _known_steps(plan)
         ):
             self.bound = [self.evaluator.bind(chunk) for chunk in self.chunks]
-        sending = time.perf_counter()
-        reply = self.communication.exchange(
-            self.x, phase.x, self.problem.num_buffers, self.server.needs_square_move
-        )
-        times = (computed - began, time.perf_counter() - sending)
         step = (
             ServerStep(self.x, self.view, False) if unmoved else self._server_step(reply, phase.x)
         )
         self.x, self.view = step.x, step.view
         if self.rule.wants_paths:
-            self._tell_rule(phase, *times)
+            self._tell_rule(phase, reply.told, sending - began, sent)
         self._show()
-        self._record(phase, step.undone, self._traffic(reply, step, phase.x), began)
-        self.last_steps, self.within = phase.steps, None
+        self._record(reply.told, step.undone, self._traffic(reply, step, phase.x), began)
+        self.last_steps, self.within = reply.told.steps, None
         self.rule_state = copy.deepcopy(self.rule.state_dict())
         self.safe = self._snapshot(None)
 
     def _reach(self, within: Within) -> None:
-        """Let the run be resumed from this place."""
-        self.safe = self._snapshot(within)
+        """Let the run be resumed from this place, where all of it is here."""
+        if not self.communication.shared:
+            self.safe = self._snapshot(within)
+        elif self.communication.interrupted:
+            raise KeyboardInterrupt
 
-    def _tell_rule(self, phase: LocalPhase, computing: float, communicating: float) -> None:
-        """Tell the rule of the round's paths and times; one number a node and step, and two."""
+    def _give_up(self) -> None:
+        """Tell the other processes of an interrupt, in place of the ends of this round."""
+        if self.communication.interrupted:
+            m = self.problem.num_nodes
+            told = Told(np.zeros(m), None, True)
+            self.communication.exchange(
+                self.x,
+                self.x.expand(m, -1),
+                self.problem.num_buffers,
+                self.server.needs_square_move,
+                told,
+            )
+
+    def _tell_rule(
+        self, phase: LocalPhase, told: Told, computing: float, communicating: float
+    ) -> None:
+        """Tell the rule of the round's paths and times: two numbers a node and step, and three."""
         assert phase.path is not None
-        times = self.communication.slowest((computing / max(phase.steps.max(), 1), communicating))
-        losses, squares = (self.communication.every_node(rows) for rows in phase.path)
+        longest = phase.path.loss.shape[1]
+        if self.communication.shared:
+            longest = max(int(told.steps.max()), 1)
+        columns = [
+            *(_of_width(rows, longest) for rows in phase.path),
+            self.etas,
+            torch.full_like(self.etas, computing / max(phase.steps.max(), 1)),
+            torch.full_like(self.etas, communicating),
+        ]
+        rows = self.communication.every_node(torch.cat(columns, 1))
+        known = rows.cpu().numpy().astype(np.float64)
         self.rule.observe(
             LocalPaths(
-                losses.cpu().numpy().astype(np.float64),
-                squares.cpu().numpy().astype(np.float64),
-                self.etas[:, 0].cpu().numpy().astype(np.float64),
-                *times,
+                known[:, :longest],
+                known[:, longest : 2 * longest],
+                known[:, -3],
+                known[:, -2].max(),
+                known[:, -1].min(),  # of the process that the others have waited for
             )
         )
 
     def should_stop(self, stop: float | Callable[[Trace], bool] | None) -> bool:
         """Return whether the caller's criterion is met at x_n."""
         if callable(stop):
-            return bool(stop(self.trace("rounds")))
+            return self.communication.decision(bool(stop(self.trace("rounds"))))
         assert self.shown_view is not None
         return stop is not None and self.shown_view.grad_norm_sq <= stop
 
@@ -262,7 +300,7 @@ class Rounds:
             size += self.communication.scalars(ends)
         if step.undone:
             size += self.communication.scalars(ends) + self.communication.vectors(ends)
-        return size
+        return self.communication.traffic(size)
 
     def _evaluate(self, x: Tensor, ends: Tensor | None = None) -> View:
         """Evaluate at x, the average of the nodes' `ends`."""
@@ -275,15 +313,35 @@ class Rounds:
                 nodes = bound.rows
                 losses[nodes], gradients[nodes] = bound.evaluate(x.expand(len(nodes), -1))
         carried = self.problem.num_buffers
-        norms = square_norms(gradients, carried)
-        mean = self.communication.average
-        common = torch.stack([mean(losses), square_norms(mean(gradients)[None], carried)[0]])
+        known = Start(losses, square_norms(gradients, carried))
+        gradient, losses, norms = self.communication.evaluation(losses, gradients, known[1])
+        m = len(losses)  # from here on of all nodes
+        square = (
+            losses.new_full((1,), torch.nan)
+            if gradient is None
+            else square_norms(gradient[None], carried)
+        )
         # All numbers in one transfer: each would wait for a GPU.
-        numbers = torch.cat([common, norms, losses + norms]).cpu().numpy().astype(np.float64)
+        known_now = torch.cat([losses.mean(0, keepdim=True), square, norms, losses + norms])
+        numbers = known_now.cpu().numpy().astype(np.float64)
         if not np.isfinite(numbers[2 + m :]).all():
             raise self._divergence(losses + norms, ends)
-        known = Start(losses, norms)
         return View(gradients, known, float(numbers[0]), float(numbers[1]), numbers[2 : 2 + m])
+
+    def _check_loss(self) -> None:
+        """Raise `ValueError` where nodes of several processes are not those of the checkpoint.
+
+        Their data are compared by the loss at x_n, for no process has them all.
+        """
+        assert self.view is not None
+        there, here = self.recorder.rows[-1]["loss"], self.view.loss
+        own = self.x is self.shown or torch.equal(self.x, self.shown)
+        rounding = 1e-4 * abs(there) + 1e-6 * abs(self.recorder.rows[0]["loss"])
+        if self.communication.shared and own and not abs(here - there) <= rounding:
+            raise ValueError(
+                f"the checkpoint is of other data: its loss is {there:.6g} after round "
+                f"{self.done}, and here it is {here:.6g}"
+            )
 
     def _divergence(self, values: Tensor, ends: Tensor | None) -> DivergenceError:
         """Return the error that names the node to blame for `values` at the average of `ends`.
@@ -293,26 +351,32 @@ class Rounds:
         """
         strange = ~torch.isfinite(values)
         if ends is not None:
-            lost = ~torch.isfinite(ends).all(1)
+            far = ends.double().square().sum(1)
+            whole = torch.isfinite(ends).all(1).double()
+            facts = self.communication.every_node(torch.stack([far, whole], 1))
+            sizes, lost = facts[:, 0], facts[:, 1] == 0
             if bool(lost.any()):
                 strange = lost
             elif bool(strange.all()):
-                sizes = ends.double().square().sum(1)
                 strange = sizes == sizes.max()
         node = int(strange.nonzero()[0])
         return DivergenceError(len(self.recorder.rows), node, self.trace("diverged"))
 
-    def _record(self, phase: LocalPhase | None, undone: bool, size: int, began: float) -> None:
-        seconds = time.perf_counter() - began
-        m, dist = self.problem.num_nodes, self.problem.distance(self.shown)
+    def _record(self, told: Told | None, undone: bool, size: int, began: float) -> None:
+        """Add the row of a round; `told`: of all nodes."""
+        seconds, m = time.perf_counter() - began, self.communication.num_nodes
+        times = self.communication.times()
+        dist = None if self.communication.shared else self.problem.distance(self.shown)
         assert self.shown_view is not None
         self.recorder.add(
             loss=self.shown_view.loss,
             grad_norm_sq=self.shown_view.grad_norm_sq,
             dist=None if dist is None else float(dist),
-            local_steps=np.zeros(m) if phase is None else phase.steps,
-            met=None if phase is None else phase.met,
+            local_steps=np.zeros(m) if told is None else told.steps,
+            met=None if told is None else told.met,
             seconds=seconds,
+            seconds_waiting=None if times is None else times.waiting,
+            seconds_communicating=None if times is None else times.communicating,
             undone=undone if self.server.safeguard else None,
             bytes=size,
             measures=self._measured(),
@@ -340,6 +404,12 @@ class Rounds:
                 f"{sorted(before)} before: expected the same names in every round"
             )
         return {str(name): float(values[name]) for name in before}
+
+
+def _of_width(rows: Tensor, width: int) -> Tensor:
+    """Return `rows`, (m, T), cut or filled up with NaN to (m, width)."""
+    missing = max(0, width - rows.shape[1])
+    return torch.nn.functional.pad(rows[:, :width], (0, missing), value=torch.nan)
 
 
 def _known_steps(plan: Plan) -> int:

@@ -77,6 +77,10 @@ class Rule(ABC):
         if state:
             raise NotImplementedError(f"{type(self).__qualname__} has a state_dict and cannot load")
 
+    def in_common(self) -> str:
+        """Return in words what processes that hold different nodes have in common of this rule."""
+        return repr(self)
+
     def __repr__(self) -> str:
         return describe(self)
 
@@ -105,6 +109,10 @@ class FixedSteps(Rule):
     def plan(self, info: RoundInfo, num_nodes: int) -> Plan:
         """Return T_i steps for node i, whatever the round."""
         return Plan(np.broadcast_to(np.asarray(self.steps, np.int64), (num_nodes,)))
+
+    def in_common(self) -> str:
+        """Return T, or nothing where every node has its own."""
+        return "FixedSteps" if self._per_node else repr(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.steps) if self._per_node else self.steps[0]})"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from localgd import __version__
 from localgd.algorithm.checkpoint import Checkpoint, NoKeeper, keeper
+from localgd.algorithm.communication import OneProcess
 from localgd.algorithm.rounds import Measure, Rounds
 from localgd.algorithm.rules import Rule
 from localgd.algorithm.servers import Average, Server
@@ -48,6 +50,7 @@ def run(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     measure: Measure | None = None,
     progress: bool = False,
+    group: Any = None,
 ) -> Trace:
     """x_{n+1} = (1/m) Σ x^{i,T_i} with x^{i,0} = x_n and x^{i,t+1} = x^{i,t} − η_i ∇f_i(x^{i,t}).
 
@@ -81,6 +84,18 @@ def run(
     round too, and the same call takes the run up again, with `rounds` or `stop` changed if
     you like.  A run that was killed and taken up ends bit for bit like one that was not.
 
+    `group`: None where all nodes are in this process; "world" for the processes that `torchrun`
+    has started, a `torch.distributed` group or `DeviceMesh` of one dimension, or `Processes` with
+    more to say.  All processes make this call, each with a problem of its own nodes: m is the sum,
+    the nodes are numbered in the order of the ranks, `local_steps` and `step_size` are one for
+    all or one per own node, and what is not per node is the same everywhere.  All return the same
+    trace, but for times and measures, which are each process's own; `dist` is not known, for no
+    process knows all S_i.  A round takes two messages, so that its row, the stopping test and the
+    safeguard are about x_{n+1}: the ends, d numbers, and at x_{n+1} the gradients, d more, each
+    with a few numbers a node.  Every process takes the server's step for itself.  A checkpoint is
+    written by the first process, between rounds, where all can take it up, in another number of
+    processes too; an interrupt of one ends all of them.
+
     Row 0 of the trace is x_0, before any communication.  A round in which no node moved
     ends the run with reason "frozen", for nothing can change after it; an interrupt
     (Ctrl-C) ends it with reason "interrupted", the rows so far, and a word on stderr on how
@@ -94,9 +109,18 @@ def run(
     Raises `ValueError` or `TypeError`, before any step, for input that cannot be run, with
     the value, the rule and the node, for a module that cannot be batched and for a checkpoint
     of another run, with what differs; `DivergenceError` where a value stops being finite;
-    `MemoryError` where the nodes do not fit, with what to do.
+    `MemoryError` where the nodes do not fit, with what to do.  In a group, errors of the input
+    are raised by all processes, with the rank, and so are settings that differ;
+    `ProcessLostError` where another process ends, or does not answer in time.
     """
-    settings = check(
+    if group is None:
+        nodes = OneProcess(getattr(problem, "num_nodes", 0))
+    else:
+        from localgd.algorithm.process_group import join
+
+        nodes = join(group)
+    prepare = partial(
+        check,
         problem,
         x0,
         local_steps=local_steps,
@@ -110,18 +134,24 @@ def run(
         engine=engine,
         chunk_size=chunk_size,
         tf32=tf32,
+        processes=nodes.processes,
     )
-    with deterministic(settings.device, tf32), memory_errors(chunk_size):
-        loop = _loop(settings, measure)
-        return _course(loop, settings, keeper(checkpoint, loop), progress)
+    kept = {"checkpoint": "given" if checkpoint else "none"}
+    settings = nodes.agree(prepare, lambda found: found.in_common() | kept | nodes.words())
+    with deterministic(settings.device, tf32), memory_errors(chunk_size), nodes.listening():
+        loop = nodes.agree(partial(_loop, settings, measure, nodes), lambda _: {})
+        return _course(loop, settings, keeper(checkpoint, loop), progress and nodes.first)
 
 
-def _loop(settings: Settings, measure: Measure | None) -> Rounds:
+def _loop(settings: Settings, measure: Measure | None, nodes: OneProcess) -> Rounds:
     """Return the rounds that `settings` ask for, before the first."""
+    if nodes.shared:
+        settings.rule.check(nodes.num_nodes if settings.rule.wants_paths else len(settings.etas))
     problem = settings.problem
     chunks, form = divide(problem, settings.device, settings.chunk_size)
     evaluator = Evaluator(settings.engine, problem, settings.device, form)
-    recorder = Recorder(problem.num_nodes, _provenance(settings, chunks, form))
+    provenance = _provenance(settings, chunks, form) | nodes.words()
+    recorder = Recorder(nodes.num_nodes, provenance)
     return Rounds(
         problem,
         settings.rule,
@@ -134,6 +164,7 @@ def _loop(settings: Settings, measure: Measure | None) -> Rounds:
         measure,
         settings.server,
         settings.trail,
+        nodes,
     )
 
 
@@ -144,7 +175,8 @@ def _course(loop: Rounds, settings: Settings, keeper: NoKeeper, progress: bool) 
             reason = _rounds(loop, settings, keeper, progress)
     except KeyboardInterrupt:
         reason = "interrupted"
-        print(f"Interrupted after round {loop.done}: {keeper.way_on()}", file=sys.stderr)
+        if loop.communication.first:
+            print(f"Interrupted after round {loop.done}: {keeper.way_on()}", file=sys.stderr)
     return loop.trace(reason)
 
 

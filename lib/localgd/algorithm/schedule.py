@@ -35,3 +35,9 @@ class ScheduledSteps(Rule):
         if info.round > len(self.steps):
             raise ValueError(f"steps holds {len(self.steps)} rounds, and this is {info.round}")
         return Plan(np.broadcast_to(self.steps[info.round - 1], (num_nodes,)))
+
+    def in_common(self) -> str:
+        """Return the schedule, or its length where every node has its own."""
+        if self.steps.ndim == 2:
+            return f"ScheduledSteps of {len(self.steps)} rounds"
+        return repr(self)

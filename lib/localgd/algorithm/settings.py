@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localgd.algorithm.local_phase import Leap
+from localgd.algorithm.processes import Processes
 from localgd.algorithm.rules import Rule, ToOptimum, as_rule
 from localgd.algorithm.servers import Server
 from localgd.algorithm.trace import Trace
 from localgd.engine.evaluator import Engine
-from localgd.fingerprint import plain
+from localgd.fingerprint import describe, digest, plain
 from localgd.problem import ClosedPaths, Problem
 
 Stop = float | Callable[[Trace], bool]
@@ -54,6 +55,21 @@ class Settings:
             "tf32": self.tf32,
         }
 
+    def in_common(self) -> dict[str, str]:
+        """Return what is the same in all processes that hold nodes, and "nodes", how many."""
+        return dict(self.problem.in_common()) | {
+            "nodes": str(self.problem.num_nodes),
+            "x0": describe(self.x0),
+            "local_steps": self.rule.in_common(),
+            "server": f"{self.server!r} {digest(self.server)}",
+            "rounds": str(self.rounds),
+            "stop": describe(self.stop),
+            "seed": str(self.seed),
+            "engine": self.engine,
+            "tf32": str(self.tf32),
+            "device": self.device.type,
+        }
+
     def limits(self) -> dict[str, Any]:
         """Return what only says where the course ends."""
         return {"rounds": self.rounds, "stop": plain(self.stop)}
@@ -74,13 +90,18 @@ def check(
     engine: Engine,
     chunk_size: int | None,
     tf32: bool,
+    processes: Processes | None = None,
 ) -> Settings:
     """Return the settings that the arguments of `run` stand for.
 
+    `processes`: those that share the run, where there are others.
     Raises `ValueError` or `TypeError` for what cannot be run, with the value, rule and node.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem={problem!r} must be a Problem, with one node at least")
     rule = as_rule(local_steps)
-    rule.check(problem.num_nodes)
+    if not (processes and rule.wants_paths):  # which are those of all nodes
+        rule.check(problem.num_nodes)
     if isinstance(rule, ToOptimum) and problem.projection() is None:
         raise ValueError(f"{type(problem).__name__} has no projection: T = ∞ cannot be run exactly")
     if not isinstance(server, Server):
@@ -93,6 +114,8 @@ def check(
         stop = float(stop)
         if not (math.isfinite(stop) and stop > 0):
             raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
+        if processes and processes.record == "loss":
+            raise ValueError(f"stop={stop} needs ‖∇f(x_n)‖², which record='loss' leaves out")
     target = pick_device(device, problem)
     problem = problem.to(target, dtype or problem.dtype)
     server.check(problem, rule)

@@ -28,6 +28,8 @@ _COLUMNS = (
     "met",
     "undone",
     "seconds",
+    "seconds_waiting",
+    "seconds_communicating",
     "bytes",
     "x",
 )
@@ -48,8 +50,14 @@ class Trace:
     local_steps: NDArray[np.float64]  # (rows, m) steps of each node; inf for T_i = ∞
     met: NDArray[np.bool_] | None  # (rows, m) whether the rule's tolerance was met
     undone: NDArray[np.bool_] | None  # (rows,) whether a safeguarded server's step was undone
-    seconds: NDArray[np.float64]  # (rows,) wall time of the round
-    bytes: NDArray[np.int64]  # (rows,) sent and received by all nodes together
+    seconds: NDArray[np.float64]  # (rows,) wall time of the round, in the process that returns it
+    #: (rows,) of it, waiting for the slowest process, and sending and receiving; None where all
+    #: nodes share one process.  The rest is computing.
+    seconds_waiting: NDArray[np.float64] | None
+    seconds_communicating: NDArray[np.float64] | None
+    #: (rows,) in the round's messages: what all processes of a group have put in and taken out; in
+    #: one process, what all nodes would send and receive if each had a process of its own.
+    bytes: NDArray[np.int64]
     x: NDArray[np.floating[Any]]  # (d,) the final model
     measures: Mapping[str, NDArray[np.float64]]  # (rows,) each, what `run` was asked to measure
     reason: str  # why the run ended: "rounds", "stop", "frozen", "diverged" or "interrupted"
@@ -83,7 +91,11 @@ class Trace:
         if self.undone is not None:
             columns["undone"] = self.undone
         columns.update(self.measures)
-        return pd.DataFrame(columns | {"seconds": self.seconds, "bytes": self.bytes})
+        columns["seconds"] = self.seconds
+        for name in ("seconds_waiting", "seconds_communicating"):
+            if getattr(self, name) is not None:
+                columns[name] = getattr(self, name)
+        return pd.DataFrame(columns | {"bytes": self.bytes})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to `path` as compressed NumPy arrays and a JSON header.
@@ -169,15 +181,20 @@ class Recorder:
         def known(name: str) -> bool:
             return any(row[name] is not None for row in rows)
 
+        def optional(name: str) -> NDArray[np.float64] | None:
+            return column(name, np.float64) if known(name) else None
+
         return Trace(
             round=column("round", np.int64),
             loss=column("loss", np.float64),
             grad_norm_sq=column("grad_norm_sq", np.float64),
-            dist=column("dist", np.float64) if known("dist") else None,
+            dist=optional("dist"),
             local_steps=column("local_steps", np.float64, self.num_nodes),
             met=column("met", np.bool_, self.num_nodes) if known("met") else None,
             undone=column("undone", np.bool_) if known("undone") else None,
             seconds=column("seconds", np.float64),
+            seconds_waiting=optional("seconds_waiting"),
+            seconds_communicating=optional("seconds_communicating"),
             bytes=column("bytes", np.int64),
             x=x,
             measures={

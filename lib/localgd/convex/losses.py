@@ -247,6 +247,10 @@ class PowerLoss(_LinearModel):
         """Return sizes, power and, where given, the data's origin."""
         return dict(super().provenance()) | {"power": self.power}
 
+    def in_common(self) -> Mapping[str, str]:
+        """Return the power as well."""
+        return dict(super().in_common()) | {"power": str(self.power)}
+
     def solution_sets(self) -> Sequence[AffineSubspace] | None:
         """S_i = {x : A_i x = b_i}, or None where a node's system has no solution."""
         for node, (left, _, _) in enumerate(self._factors):

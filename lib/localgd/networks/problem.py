@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from localgd.fingerprint import describe
+from localgd.fingerprint import describe, digest
 from localgd.networks.input_checks import check_module, check_samples, check_untrained
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
@@ -181,6 +181,16 @@ class NetworkProblem(Problem):
         if self.data is not None:
             record["data"] = self.data.describe()
         return record
+
+    def in_common(self) -> Mapping[str, str]:
+        """Return the module, with what is not in x, and the loss as well."""
+        trained = self._function.layout.shapes
+        constants = {n: v for n, v in self.module.state_dict().items() if n not in trained}
+        modes = [each.training for each in self.module.modules()]
+        return dict(super().in_common()) | {
+            "module": f"{describe(self.module)} {digest([constants, modes])}",
+            "loss": f"{describe(self.loss)} {digest(self.loss)}",
+        }
 
     def _take(self, function: NodeFunction) -> None:
         """Make `function` the one that is evaluated."""
