@@ -30,10 +30,13 @@ for _category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, 
                   ResourceWarning):
     warnings.filterwarnings("ignore", category=_category)
 warnings.filterwarnings("error", module=r"(__main__|localgd|bookrun)(\\.|$)")
+warnings.filterwarnings("ignore", message="To exit: use")  # IPython's answer to sys.exit
 del warnings, _category
 """
 #: History of several kernels at once would only wait for one database.
 PROFILE = "c = get_config()\nc.HistoryManager.enabled = False\n"
+#: A kernel has so long to start: other work may have the machine.
+_START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def execute(order: Order, scratch: Path) -> Account:
             language="python",
             progress_bar=False,
             request_save_on_cell_execute=True,
+            start_timeout=_START_SECONDS,
         )
     except papermill.PapermillExecutionError as error:
         write_atomic(Path(order.failed), _openable(partial, order))
@@ -110,11 +114,11 @@ def execute(order: Order, scratch: Path) -> Account:
         return Account(position, _first_line(error.source), f"{error.ename}: {error.evalue}")
     except DeadKernelError:
         write_atomic(Path(order.failed), _openable(partial, order))
-        cell, line = _unfinished(json.loads(partial.read_text(encoding="utf-8")))
+        cell, line = _reached(json.loads(partial.read_text(encoding="utf-8")))
         return Account(cell, line, "the kernel died (killed, or out of memory)", died=True)
     seconds = time.monotonic() - started
     finished = nbformat.read(partial, as_version=4)
-    problem = _twice_drawn(finished)
+    problem = _left_early(finished) or _twice_drawn(finished)
     if problem:
         write_atomic(Path(order.failed), _openable(partial, order))
         return problem
@@ -164,17 +168,32 @@ def _position(notebook: dict[str, Any], source: str) -> int:
     return cells.index(source) + 1 if source in cells else 0
 
 
-def _unfinished(notebook: dict[str, Any]) -> tuple[int, str]:
-    for number, cell in enumerate(
-        (c for c in notebook["cells"] if c["cell_type"] == "code"), start=1
-    ):
-        if cell["metadata"].get("papermill", {}).get("status") != "completed":
-            return number, _first_line("".join(cell["source"]))
-    return 0, ""
+def _reached(notebook: dict[str, Any]) -> tuple[int, str]:
+    """Return the number and the first line of the last of the chapter's cells that was begun."""
+    begun = [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+        and not injected(cell)
+        and cell["metadata"].get("papermill", {}).get("start_time")
+    ]
+    return len(begun), _first_line(begun[-1]) if begun else ""
 
 
 def _first_line(source: str) -> str:
     return next((line.strip() for line in source.splitlines() if line.strip()), "")
+
+
+def _left_early(notebook: Any) -> Account | None:
+    """Return an account of a cell that ends the chapter by ``sys.exit(0)``, no error elsewhere."""
+    for cell in notebook.cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", ())):
+            return Account(
+                _position(notebook, cell.source),
+                _first_line(cell.source),
+                "SystemExit: a chapter runs to its end",
+            )
+    return None
 
 
 def _twice_drawn(notebook: Any) -> Account | None:

@@ -32,20 +32,19 @@ def restored(*modules: Any) -> Iterator[None]:
     A functional call leaves its own tensors in what a module writes, and in a part that stands
     under two names.
     """
-    before = [
-        (held, held.copy())
-        for module in modules
-        if isinstance(module, nn.Module)
-        for held in containers(module)
-        if not isinstance(held, tuple)
-    ]
+    lists, dictionaries = [], []
+    for module in modules:
+        for held in containers(module) if isinstance(module, nn.Module) else ():
+            if isinstance(held, list):
+                lists.append((held, list(held)))
+            elif isinstance(held, dict):
+                dictionaries.append((held, dict(held)))
     try:
         yield
     finally:
-        for held, kept in before:
-            if isinstance(held, list):
-                held[:] = kept
-                continue
+        for values, listed in lists:
+            values[:] = listed
+        for held, kept in dictionaries:
             for name in [name for name in held if name not in kept]:
                 del held[name]
             for name, value in kept.items():
