@@ -9,7 +9,6 @@ partial notebook in its own place and a short account for the parent.
 import json
 import os
 import sys
-import tempfile
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.execution.prose import injected
-from bookrun.files import digest, write_atomic
+from bookrun.files import digest, scratch, write_atomic
 from bookrun.outputs import FIGURE, RUN, outputs
 
 #: Run in the kernel before the chapter: a warning that its code or the library causes is an error.
@@ -78,13 +77,13 @@ def account_in(path: Path) -> Account | None:
 def main() -> int:
     """Carry out the order in the file that the command line names."""
     order = Order(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    with tempfile.TemporaryDirectory(prefix="bookrun-") as scratch:
-        account = execute(order, Path(scratch))
+    with scratch() as place:
+        account = execute(order, place)
     write_atomic(Path(order.account), json.dumps(asdict(account)))
     return 1 if account.error else 0
 
 
-def execute(order: Order, scratch: Path) -> Account:
+def execute(order: Order, place: Path) -> Account:
     """Run the chapter and put its notebook in its place, or the partial one where it belongs."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     import jupytext
@@ -92,8 +91,8 @@ def execute(order: Order, scratch: Path) -> Account:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    _prepare_ipython(scratch)
-    partial = scratch / "partial.ipynb"
+    _prepare_ipython(place)
+    partial = place / "partial.ipynb"
     notebook = jupytext.reads(order.text, fmt="md:myst")
     started = time.monotonic()
     try:
@@ -137,14 +136,15 @@ def execute(order: Order, scratch: Path) -> Account:
     return Account()
 
 
-def _prepare_ipython(scratch: Path) -> None:
+def _prepare_ipython(place: Path) -> None:
     """Give the kernel an IPython home of its own: our start-up, and none of the user's."""
-    home = scratch / "ipython"
+    home = place / "ipython"
     startup = home / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00-bookrun.py").write_text(STARTUP, encoding="utf-8")
     (home / "profile_default" / "ipython_kernel_config.py").write_text(PROFILE, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(home)
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(place / "runtime")  # of connection files
 
 
 def _openable(partial: Path, order: Order) -> str:

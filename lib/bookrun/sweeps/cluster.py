@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bookrun.errors import BookError
+from bookrun.files import scratch
 from bookrun.sweeps.points import FAILED, Found
 from bookrun.sweeps.task import TOPIC, Assignment, Delivery, KilledError, library_digest, run_point
 
@@ -46,10 +46,7 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
     with contextlib.ExitStack() as stack:
         if scheduler is None:
             stack.enter_context(dask.config.set(_SETTINGS))
-            directory = tempfile.TemporaryDirectory(
-                prefix="bookrun-dask-", ignore_cleanup_errors=True
-            )
-            scratch = stack.enter_context(directory)
+            directory = stack.enter_context(scratch("dask-"))
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=workers,
@@ -60,7 +57,7 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
                     dashboard_address="127.0.0.1:0",
                     scheduler_kwargs={"dashboard": False},
                     memory_limit=0,  # a chapter runs beside its worker, not inside it
-                    local_directory=scratch,
+                    local_directory=str(directory),
                     silence_logs=logging.CRITICAL,
                 )
             )
