@@ -9,6 +9,7 @@ partial notebook in its own place and a short account for the parent.
 import json
 import os
 import sys
+import tempfile
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -78,6 +79,7 @@ def main() -> int:
     """Carry out the order in the file that the command line names."""
     order = Order(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     with scratch() as place:
+        tempfile.tempdir = str(place)  # of connection files
         account = execute(order, place)
     write_atomic(Path(order.account), json.dumps(asdict(account)))
     return 1 if account.error else 0
@@ -144,7 +146,7 @@ def _prepare_ipython(place: Path) -> None:
     (startup / "00-bookrun.py").write_text(STARTUP, encoding="utf-8")
     (home / "profile_default" / "ipython_kernel_config.py").write_text(PROFILE, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(home)
-    os.environ["JUPYTER_RUNTIME_DIR"] = str(place / "runtime")  # of connection files
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(place / "runtime")
 
 
 def _openable(partial: Path, order: Order) -> str:
