@@ -55,7 +55,7 @@ def held_back() -> Iterator[Callable[[], None]]:
 
 @contextlib.contextmanager
 def shielded() -> Iterator[None]:
-    """Keep the signals from this thread, and for good from the threads and processes started meanwhile.
+    """Keep signals from this thread, and for good from what threads and processes it starts.
 
     A process that one hits while it starts dies, and who has started it may wait for it for ever.
     """
