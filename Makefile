@@ -19,6 +19,8 @@ SCHEDULER ?=
 PORT ?= 8000
 UPGRADE ?=
 PROCS ?= 2
+# Recipes read them from the environment, where blanks and quotation marks are only letters.
+export PROFILE JOBS CHAPTER PARAMS CLAIM FIGURE SCALE GRID SCHEDULER PORT PROCS
 
 # An active conda environment made from environment.yml is used as it is; otherwise .venv.
 ifeq ($(CONDA_DEFAULT_ENV),localgd)
@@ -39,22 +41,22 @@ help: ## list what there is to type
 env: $(STAMP) ## make the environment (.venv) from requirements.lock
 
 book: $(STAMP) ## build the book: build/html/index.html [PROFILE=quick|paper] [JOBS=n]
-	@$(PYTHON) -m bookrun build --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+	@$(PYTHON) -m bookrun build --profile "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS")
 
 chapter: $(STAMP) ## run and render one chapter: CHAPTER=linear [PARAMS="rounds=500"] [PROFILE=…]
 	@$(if $(CHAPTER),,echo 'Which chapter? For example: make chapter CHAPTER=linear' >&2; exit 2)
-	@$(PYTHON) -m bookrun chapter $(CHAPTER) --profile $(PROFILE) --params '$(PARAMS)'
+	@$(PYTHON) -m bookrun chapter "$$CHAPTER" --profile "$$PROFILE" --params "$$PARAMS"
 
 sweep: $(STAMP) ## run a chapter over a grid: GRID=sweeps/lines-angle.yaml [JOBS=n] [SCHEDULER=…] [ARGS=--dry-run]
 	@$(if $(GRID),,echo 'Which grid? One of:' sweeps/*.yaml >&2; exit 2)
-	@$(PYTHON) -m bookrun sweep $(GRID) $(if $(JOBS),--jobs $(JOBS)) \
-	  $(if $(SCHEDULER),--scheduler $(SCHEDULER)) $(ARGS)
+	@$(PYTHON) -m bookrun sweep "$$GRID" $(if $(JOBS),--jobs "$$JOBS") \
+	  $(if $(SCHEDULER),--scheduler "$$SCHEDULER") $(ARGS)
 
 serve: $(STAMP) ## serve the book on this machine, rebuild it on every save [PORT=8000]
-	@$(PYTHON) -m bookrun serve --port $(PORT) --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+	@$(PYTHON) -m bookrun serve --port "$$PORT" --profile "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS")
 
 pdf: $(STAMP) ## bring the book up to date and print it: build/book.pdf (needs Chromium)
-	@$(PYTHON) -m bookrun pdf --profile $(PROFILE) $(if $(JOBS),--jobs $(JOBS))
+	@$(PYTHON) -m bookrun pdf --profile "$$PROFILE" $(if $(JOBS),--jobs "$$JOBS")
 
 lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-browser"]
 	@$(PYTHON) -m bookrun lab $(if $(ARGS),-- $(ARGS))
@@ -63,10 +65,10 @@ lab: $(STAMP) ## open the chapters in JupyterLab, as notebooks [ARGS="--no-brows
 # claim tests found to make book, and does not repeat what still stands.
 test: $(STAMP) ## run the tests, side by side [CLAIM=lem1: those of one claim] [ARGS=…]
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile \
-	  $(if $(CLAIM),--claim=$(CLAIM),$(if $(ARGS),,--claim-reuse --claim-evidence=build/evidence/tests.json)) $(ARGS)
+	  $(if $(CLAIM),--claim="$$CLAIM",$(if $(ARGS),,--claim-reuse --claim-evidence=build/evidence/tests.json)) $(ARGS)
 
 mutate: $(STAMP) ## change each claim's formula and see its verdict turn [CLAIM=lem1] [JOBS=n]
-	@$(PYTHON) -m bookrun mutate $(if $(CLAIM),--claim $(CLAIM)) $(if $(JOBS),--jobs $(JOBS))
+	@$(PYTHON) -m bookrun mutate $(if $(CLAIM),--claim "$$CLAIM") $(if $(JOBS),--jobs "$$JOBS")
 
 test-browser: $(STAMP) ## open every page of the built book in Chromium, offline [ARGS=…]
 	@$(PYTHON) -m pytest tests/browser $(ARGS)
@@ -78,20 +80,20 @@ check: $(STAMP) ## format, lint, types, and which room may import which
 	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])"
 
 claims: $(STAMP) ## print the claims ledger with its computed verdicts
-	@$(PYTHON) -m bookrun claims --profile $(PROFILE)
+	@$(PYTHON) -m bookrun claims --profile "$$PROFILE"
 
 status: $(STAMP) ## say for each chapter whether it is fresh, and if not, why
-	@$(PYTHON) -m bookrun status --profile $(PROFILE)
+	@$(PYTHON) -m bookrun status --profile "$$PROFILE"
 
 fetch: $(STAMP) ## bring the data that the chapters use into the cache
 	@$(PYTHON) -m bookrun fetch
 
 record: $(STAMP) ## run a network figure in full, or go on: FIGURE=fig4a [SCALE=paper|cpu] [ARGS=--again]
 	@$(if $(FIGURE),,echo 'Which figure? For example: make record FIGURE=fig4a' >&2; exit 2)
-	@$(PYTHON) -m bookrun record $(FIGURE) --scale $(SCALE) $(ARGS)
+	@$(PYTHON) -m bookrun record "$$FIGURE" --scale "$$SCALE" $(ARGS)
 
 record-check: $(STAMP) ## run the beginnings of all records again and compare [FIGURE=fig4a] [ARGS="--steps 500"]
-	@$(PYTHON) -m bookrun record-check $(FIGURE) $(ARGS)
+	@$(PYTHON) -m bookrun record-check $(if $(FIGURE),"$$FIGURE") $(ARGS)
 
 gpu-check: $(STAMP) ## check the loop on the GPU that is here: recorded/gpu-check.json [ARGS="--minutes 5"]
 	@PYTHONPATH=lib $(PYTHON) -m bookrun.commands.gpu_check $(ARGS)
@@ -126,7 +128,7 @@ bench: $(STAMP) ## compare speeds: build/bench.json [CASES="1 3"] [ARGS=…]
 
 machines: $(STAMP) ## run LeNet in several processes under torchrun and print what rounds cost [PROCS=2] [ARGS="--rounds 5"]
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PYTHON) -m torch.distributed.run --standalone \
-	  --local-addr=localhost --nproc-per-node=$(PROCS) examples/lenet_torchrun.py $(ARGS)
+	  --local-addr=localhost --nproc-per-node="$$PROCS" examples/lenet_torchrun.py $(ARGS)
 
 lock: ## bring requirements.lock up to the names in pyproject.toml [UPGRADE=1: newest versions]
 	@rm -rf build/lock && mkdir -p build

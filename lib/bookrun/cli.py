@@ -1,6 +1,7 @@
 """The command line: ``python -m bookrun COMMAND``; ``--help`` lists them."""
 
 import argparse
+import errno
 import signal
 import sys
 from importlib import import_module
@@ -29,6 +30,10 @@ COMMANDS = {
     "record-check": ("record_check", "run the beginnings of records again"),
 }
 
+#: What a disk says on which nothing can be written: a checkout of somebody else's, a full one.
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+_GOES = "; what is generated goes into build/ beside the sources"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry out one command; what the user got wrong is a sentence on stderr and status 1."""
@@ -48,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.run(Project(Path.cwd()), options))
     except BookError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in _NO_PLACE or not error.filename:
+            raise
+        print(f"{error.filename} cannot be written: {error.strerror}{_GOES}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted: what had finished is kept.", file=sys.stderr)

@@ -3,12 +3,16 @@
 import contextlib
 import fcntl
 import hashlib
+import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bookrun.errors import BookError
-from localgd.files import write_atomically
+from localgd.files import clear, hold, write_atomically
+
+_SCRATCH = "bookrun-"
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -41,6 +45,32 @@ def digest_files(root: Path, paths: Iterable[Path]) -> str:
     for path in sorted(paths):
         parts += [path.relative_to(root).as_posix(), path.read_bytes()]
     return digest(*parts)
+
+
+@contextlib.contextmanager
+def scratch(name: str = "") -> Iterator[Path]:
+    """Yield an empty directory that is removed afterwards.
+
+    Those of processes that were killed, whatever their ``name``, are removed before.
+    """
+    clear(Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"))
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=_SCRATCH + name))
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(place, os.O_RDONLY)
+            if hold(descriptor, place):
+                break
+            os.close(descriptor)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(descriptor)
+
+
+def clear_unfinished(directory: Path) -> None:
+    """Remove what writes below ``directory`` have left that were killed."""
+    clear(directory.rglob(".*.tmp"))
 
 
 def swap_directory(new: Path, current: Path) -> None:

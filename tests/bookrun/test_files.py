@@ -1,12 +1,26 @@
 """Files are whole or not there, also when something goes wrong in between."""
 
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bookrun.errors import BookError
-from bookrun.files import build_lock, digest, digest_files, recover, swap_directory, write_atomic
+from bookrun.files import (
+    build_lock,
+    clear_unfinished,
+    digest,
+    digest_files,
+    recover,
+    scratch,
+    swap_directory,
+    write_atomic,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(
@@ -23,6 +37,100 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+#: Writes in the moment before its file gets its name, or works in a scratch directory; and waits.
+WRITES = """
+import os, sys, time
+os.replace = lambda *_: (print("there", flush=True), time.sleep(3600))
+from bookrun.files import write_atomic
+from pathlib import Path
+write_atomic(Path({path!r}), "mine")
+"""
+WORKS = """
+import os, sys, time
+from bookrun.files import scratch
+with scratch("one-") as place:
+    (place / "kept").touch()
+    print(place, flush=True)
+    time.sleep(3600)
+"""
+
+
+@contextmanager
+def waiting(code: str, home: Path) -> Iterator[str]:
+    """Run the code until it has said a line, and kill it at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(home)},
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_write_leaves_is_cleared_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a[1]"
+    other = tmp_path / ".hidden.tmp.txt"
+    other.touch()
+    with waiting(WRITES.format(path=str(path)), tmp_path):
+        unfinished = [each for each in tmp_path.iterdir() if each != other]
+        assert len(unfinished) == 1
+        write_atomic(path, "ours")
+        clear_unfinished(tmp_path)
+        assert set(tmp_path.iterdir()) == {path, other, *unfinished}
+    write_atomic(path, "ours again")
+    assert set(tmp_path.iterdir()) == {path, other}
+    with waiting(WRITES.format(path=str(tmp_path / "below" / "b")), tmp_path):
+        pass
+    assert list((tmp_path / "below").iterdir())
+    clear_unfinished(tmp_path)
+    assert not list((tmp_path / "below").iterdir())
+    assert path.read_text() == "ours again"
+
+
+def test_what_a_killed_process_worked_in_is_cleared_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with waiting(WORKS, tmp_path) as name:
+        with scratch("two-") as place:
+            assert {path.name for path in tmp_path.iterdir()} == {Path(name).name, place.name}
+        assert (Path(name) / "kept").is_file()
+    assert (Path(name) / "kept").is_file()
+    with scratch() as place:
+        assert list(tmp_path.iterdir()) == [place]
+    assert not list(tmp_path.iterdir())
+
+
+MANY = """
+from bookrun.files import scratch, write_atomic
+from pathlib import Path
+for number in range(150):
+    write_atomic(Path({path!r}), str(number))
+    with scratch() as place:
+        (place / "mine").write_text(str(number))
+        assert (place / "mine").read_text() == str(number)
+"""
+
+
+def test_many_that_write_and_clear_at_once_are_not_in_each_others_way(tmp_path: Path) -> None:
+    code = MANY.format(path=str(tmp_path / "a"))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(4)
+    ]
+    complaints = [process.communicate()[1] for process in together]
+    assert complaints == [""] * 4
+    assert (tmp_path / "a").read_text() == "149"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 def make(directory: Path, text: str) -> Path:

@@ -161,6 +161,10 @@ def test_a_chapter_with_other_parameters_leaves_the_book_alone(project: Project)
         (("build", "--profile", "huge"), "PROFILE=huge is not one of quick, paper"),
         (("chapter", "one", "--params", "speed=1"), "no parameter speed; it has: number"),
         (("chapter", "one", "--params", "number=1.5"), "number='1.5' is not an int"),
+        (
+            ("chapter", "one", "--params", "number=it's"),
+            "PARAMS=number=it's: a quotation has no end",
+        ),
         (("chapter", "gone"), "CHAPTER=gone is not in _toc.yml"),
     ],
 )

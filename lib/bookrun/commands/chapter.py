@@ -32,9 +32,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(project: Project, options: argparse.Namespace) -> int:
     """Execute the chapter and print the path of its page."""
     check_profile(options.profile)
-    given = assignments(shlex.split(options.params))
-    print(chapter(project, options.name, options.profile, given))
+    print(chapter(project, options.name, options.profile, assignments(_words(options.params))))
     return 0
+
+
+def _words(text: str) -> list[str]:
+    """Split at blanks that are not quoted. Raises ``BookError`` for a quotation without an end."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise BookError(
+            f"PARAMS={text}: a quotation has no end; a value with a quotation mark in it stands "
+            "between two of the other kind, as in PARAMS='name=\"it's\"'"
+        ) from None
 
 
 def chapter(project: Project, name: str, profile: str, given: dict[str, str]) -> Path:

@@ -5,7 +5,9 @@ import json
 import os
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bookrun.files import write_if_changed
@@ -13,6 +15,8 @@ from bookrun.project import Project
 
 _HEADER = re.compile(r"\A---\n.*?^---\n", re.DOTALL | re.MULTILINE)
 _KERNEL = re.compile(r"^kernelspec:\n(?: .*\n)*?  name: python3\n(?: .*\n)*", re.MULTILINE)
+_MARK = BOM_UTF8.decode()
+_FILES = "bookrun.commands.lab_files.Files"
 _OUR_KERNEL = "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n"
 #: Markdown opens as a notebook, and nothing asks the network for news.
 _PREFERENCES = {
@@ -48,17 +52,24 @@ def start(project: Project, arguments: Sequence[str]) -> None:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not another's
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={project.root}"]
     command += ["--LabApp.default_url=/lab/tree/book"]
-    command += [f"--ContentsManager.pre_save_hook={__name__}.{keep_kernel.__name__}"]
+    command += [f"--ServerApp.contents_manager_class={_FILES}"]
+    command += [f"--ContentsManager.pre_save_hook={__name__}.{keep_form.__name__}"]
     os.execv(sys.executable, [*command, *arguments])
 
 
-def keep_kernel(model: dict[str, Any], path: str, **_: Any) -> None:
-    """Keep a chapter's ``kernelspec`` entry as it is in every chapter.
+def keep_form(model: dict[str, Any], path: str, contents_manager: Any, **_: Any) -> None:
+    """Keep what no edit has changed in a chapter: its ``kernelspec`` entry, how its lines end.
 
-    JupyterLab writes down what the running kernel calls itself, in an order of its own, so that a
-    chapter that had only been run would differ after a save.
+    JupyterLab writes down what the running kernel calls itself, in an order of its own, and ends
+    lines as Unix does, so that a chapter that had only been run would differ after a save.
     """
-    if model.get("type") == "file" and path.endswith(".md"):
-        model["content"] = _HEADER.sub(
-            lambda header: _KERNEL.sub(_OUR_KERNEL, header[0]), model["content"]
-        )
+    if model.get("type") != "file" or not path.endswith(".md"):
+        return
+    content = _HEADER.sub(lambda header: _KERNEL.sub(_OUR_KERNEL, header[0]), model["content"])
+    file = Path(contents_manager._get_os_path(path))
+    before = file.read_bytes() if file.is_file() else b""
+    if b"\r\n" in before and before.count(b"\r\n") == before.count(b"\n"):
+        content = content.replace("\r\n", "\n").replace("\n", "\r\n")
+    if before.startswith(BOM_UTF8) and not content.startswith(_MARK):
+        content = _MARK + content
+    model["content"] = content

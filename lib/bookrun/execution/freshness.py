@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.execution.data import at_hand
-from bookrun.files import digest
+from bookrun.files import clear_unfinished, digest
 from bookrun.outputs import RUN, read_notebook
 from bookrun.project import Project
 from bookrun.source.chapters import Chapter, CodeCell, load
@@ -151,3 +151,4 @@ def forget_strays(project: Project) -> None:
         if path.stem not in project.toc:
             path.unlink()
     shutil.rmtree(project.build / "tmp", ignore_errors=True)
+    clear_unfinished(project.build)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.execution.prose import injected
-from bookrun.files import digest, write_atomic
+from bookrun.files import digest, scratch, write_atomic
 from bookrun.outputs import FIGURE, RUN, outputs
 
 #: Run in the kernel before the chapter: a warning that its code or the library causes is an error.
@@ -30,10 +30,13 @@ for _category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, 
                   ResourceWarning):
     warnings.filterwarnings("ignore", category=_category)
 warnings.filterwarnings("error", module=r"(__main__|localgd|bookrun)(\\.|$)")
+warnings.filterwarnings("ignore", message="To exit: use")  # IPython's answer to sys.exit
 del warnings, _category
 """
 #: History of several kernels at once would only wait for one database.
 PROFILE = "c = get_config()\nc.HistoryManager.enabled = False\n"
+#: A kernel has so long to start: other work may have the machine.
+_START_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,14 @@ def account_in(path: Path) -> Account | None:
 def main() -> int:
     """Carry out the order in the file that the command line names."""
     order = Order(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    with tempfile.TemporaryDirectory(prefix="bookrun-") as scratch:
-        account = execute(order, Path(scratch))
+    with scratch() as place:
+        tempfile.tempdir = str(place)  # of connection files
+        account = execute(order, place)
     write_atomic(Path(order.account), json.dumps(asdict(account)))
     return 1 if account.error else 0
 
 
-def execute(order: Order, scratch: Path) -> Account:
+def execute(order: Order, place: Path) -> Account:
     """Run the chapter and put its notebook in its place, or the partial one where it belongs."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     import jupytext
@@ -89,8 +93,8 @@ def execute(order: Order, scratch: Path) -> Account:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    _prepare_ipython(scratch)
-    partial = scratch / "partial.ipynb"
+    _prepare_ipython(place)
+    partial = place / "partial.ipynb"
     notebook = jupytext.reads(order.text, fmt="md:myst")
     started = time.monotonic()
     try:
@@ -103,6 +107,7 @@ def execute(order: Order, scratch: Path) -> Account:
             language="python",
             progress_bar=False,
             request_save_on_cell_execute=True,
+            start_timeout=_START_SECONDS,
         )
     except papermill.PapermillExecutionError as error:
         write_atomic(Path(order.failed), _openable(partial, order))
@@ -110,11 +115,11 @@ def execute(order: Order, scratch: Path) -> Account:
         return Account(position, _first_line(error.source), f"{error.ename}: {error.evalue}")
     except DeadKernelError:
         write_atomic(Path(order.failed), _openable(partial, order))
-        cell, line = _unfinished(json.loads(partial.read_text(encoding="utf-8")))
+        cell, line = _reached(json.loads(partial.read_text(encoding="utf-8")))
         return Account(cell, line, "the kernel died (killed, or out of memory)", died=True)
     seconds = time.monotonic() - started
     finished = nbformat.read(partial, as_version=4)
-    problem = _twice_drawn(finished)
+    problem = _left_early(finished) or _twice_drawn(finished)
     if problem:
         write_atomic(Path(order.failed), _openable(partial, order))
         return problem
@@ -133,14 +138,15 @@ def execute(order: Order, scratch: Path) -> Account:
     return Account()
 
 
-def _prepare_ipython(scratch: Path) -> None:
+def _prepare_ipython(place: Path) -> None:
     """Give the kernel an IPython home of its own: our start-up, and none of the user's."""
-    home = scratch / "ipython"
+    home = place / "ipython"
     startup = home / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "00-bookrun.py").write_text(STARTUP, encoding="utf-8")
     (home / "profile_default" / "ipython_kernel_config.py").write_text(PROFILE, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(home)
+    os.environ["JUPYTER_RUNTIME_DIR"] = str(place / "runtime")
 
 
 def _openable(partial: Path, order: Order) -> str:
@@ -164,17 +170,32 @@ def _position(notebook: dict[str, Any], source: str) -> int:
     return cells.index(source) + 1 if source in cells else 0
 
 
-def _unfinished(notebook: dict[str, Any]) -> tuple[int, str]:
-    for number, cell in enumerate(
-        (c for c in notebook["cells"] if c["cell_type"] == "code"), start=1
-    ):
-        if cell["metadata"].get("papermill", {}).get("status") != "completed":
-            return number, _first_line("".join(cell["source"]))
-    return 0, ""
+def _reached(notebook: dict[str, Any]) -> tuple[int, str]:
+    """Return the number and the first line of the last of the chapter's cells that was begun."""
+    begun = [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+        and not injected(cell)
+        and cell["metadata"].get("papermill", {}).get("start_time")
+    ]
+    return len(begun), _first_line(begun[-1]) if begun else ""
 
 
 def _first_line(source: str) -> str:
     return next((line.strip() for line in source.splitlines() if line.strip()), "")
+
+
+def _left_early(notebook: Any) -> Account | None:
+    """Return an account of a cell that ends the chapter by ``sys.exit(0)``, no error elsewhere."""
+    for cell in notebook.cells:
+        if any(output.output_type == "error" for output in cell.get("outputs", ())):
+            return Account(
+                _position(notebook, cell.source),
+                _first_line(cell.source),
+                "SystemExit: a chapter runs to its end",
+            )
+    return None
 
 
 def _twice_drawn(notebook: Any) -> Account | None:

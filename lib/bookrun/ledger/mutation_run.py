@@ -11,13 +11,13 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bookrun.files import scratch
 from bookrun.ledger.mutations import Mutation, mutated
 
 TURNED = "turned"
@@ -67,8 +67,8 @@ def run_mutations(
 def _run(root: str, test: str, mutation: Mutation | None) -> str:
     """In a process of its own: the outcome of one test on a copy of the code."""
     sys.dont_write_bytecode = True
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder).resolve()
+    with scratch("mutate-") as folder:
+        work = folder.resolve()
         _copy(Path(root), work)
         if mutation is not None:
             file, text = mutated(work, mutation)

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -10,6 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bookrun.errors import BookError
+from bookrun.files import scratch
+from bookrun.sweeps.interruption import shielded
 from bookrun.sweeps.points import FAILED, Found
 from bookrun.sweeps.task import TOPIC, Assignment, Delivery, KilledError, library_digest, run_point
 
@@ -45,25 +46,24 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
 
     with contextlib.ExitStack() as stack:
         if scheduler is None:
-            stack.enter_context(dask.config.set(_SETTINGS))
-            directory = tempfile.TemporaryDirectory(
-                prefix="bookrun-dask-", ignore_cleanup_errors=True
-            )
-            scratch = stack.enter_context(directory)
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    # any free port: a fixed one may be another cluster's, and Dask warns of it
-                    dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False},
-                    memory_limit=0,  # a chapter runs beside its worker, not inside it
-                    local_directory=scratch,
-                    silence_logs=logging.CRITICAL,
+            directory = str(stack.enter_context(scratch("dask-")))
+            settings = {**_SETTINGS, "temporary-directory": directory}
+            stack.enter_context(dask.config.set(settings))
+            with shielded():
+                cluster = stack.enter_context(
+                    LocalCluster(
+                        n_workers=workers,
+                        threads_per_worker=1,
+                        processes=True,
+                        host="127.0.0.1",
+                        # any free port: a fixed one may be another cluster's, and Dask warns of it
+                        dashboard_address="127.0.0.1:0",
+                        scheduler_kwargs={"dashboard": False},
+                        memory_limit=0,  # a chapter runs beside its worker, not inside it
+                        local_directory=directory,
+                        silence_logs=logging.CRITICAL,
+                    )
                 )
-            )
             yield stack.enter_context(Client(cluster))
             return
         # What the client has to say of a scheduler that goes, `deliveries` says in a sentence.

@@ -8,6 +8,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -19,7 +20,8 @@ _IMPATIENT = 3
 def held_back() -> Iterator[Callable[[], None]]:
     """Yield a function that raises ``KeyboardInterrupt`` where a signal has come in between.
 
-    It is raised on the way out as well. The third signal is not held back. Outside the main
+    It is raised on the way out as well, and in the place of an error that comes after a signal:
+    the signal has ended a part of the cluster. The third signal is not held back. Outside the main
     thread, which alone gets signals, nothing is changed.
     """
     count = 0
@@ -41,7 +43,25 @@ def held_back() -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, note) for number in _SIGNALS}
     try:
         yield pause
+    except Exception as error:
+        if count:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, former in before.items():
             signal.signal(number, former)
     pause()
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Keep signals from this thread, and for good from what threads and processes it starts.
+
+    A process that one hits while it starts dies, and who has started it may wait for it for ever.
+    """
+    resource_tracker.ensure_running()  # whose start lifts the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,7 +10,7 @@ from bookrun.display.markup import number
 from bookrun.errors import BookError
 from bookrun.execution.kernel import kernel_environment
 from bookrun.execution.progress import progress
-from bookrun.files import build_lock
+from bookrun.files import build_lock, clear_unfinished
 from bookrun.outputs import PIPELINE
 from bookrun.project import Project, cores
 from bookrun.sweeps import grid as grids
@@ -58,6 +58,7 @@ def sweep(
     wanted = points[::every]
     directory = sweeps_directory(project) / grid.name
     with build_lock(directory):
+        clear_unfinished(sweeps_directory(project))
         pending = [point for point in wanted if _to_run(point, retry)]
         try:
             if pending:

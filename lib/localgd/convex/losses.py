@@ -27,6 +27,8 @@ class _LinearModel(AffineOptima):
     _exact: Self | None = None  # in float64, where the data have been rounded to less
 
     def __init__(self, A: Sequence[Any], b: Sequence[Any], *, data: Any = None) -> None:
+        if hasattr(A, "toarray"):
+            raise ValueError("A is one sparse matrix: give a list of dense ones, one a node")
         if len(A) == 0 or len(A) != len(b):
             raise ValueError(
                 f"A holds {len(A)} nodes and b {len(b)}: expected as many, one at least"

@@ -134,29 +134,22 @@ def _pooch() -> Any:
 def _download(remote: Remote) -> Path:
     """Download the file, or the archive that holds it.
 
-    The check runs before pooch moves the file into the cache.  Pooch's own `known_hash` knows a
-    hash of bytes, not of values; its `Untar` keeps the archive and leaves half a member behind
-    when it is killed.
+    Pooch receives it; what enters the cache has been checked, and enters whole.  Pooch's own
+    `retrieve` knows a hash of bytes, not of values, and leaves a part of a file in the cache when
+    it is killed; its `Untar` keeps the archive.
     """
     try:
         pooch, cache = _pooch(), cache_dir()
     except UnreachableError as error:
         raise UnreachableError(f"{error}{_looked_for(remote)}") from error
 
-    def downloader(url: str, output_file: Any, _: Any) -> None:
-        content = _received(pooch, url, remote)
+    try:
+        content = _received(pooch, remote.url, remote)
         files = remote.unpack(content) if remote.unpack else {remote.name: content}
         remote.check(files[remote.name])
         for name, part in files.items():
-            if name == remote.name:
-                Path(output_file).write_bytes(part)
-            elif find_local(remote._replace(name=name, others=())) is None:
+            if name == remote.name or find_local(remote._replace(name=name, others=())) is None:
                 write_atomically(cache / name, part)
-
-    try:
-        name = pooch.retrieve(
-            remote.url, known_hash=None, fname=remote.name, path=cache, downloader=downloader
-        )
     except OSError as error:  # those of requests are among them
         raise UnreachableError(
             f"{remote.url} cannot be read ({type(error).__name__}){_looked_for(remote)}"
@@ -164,7 +157,7 @@ def _download(remote: Remote) -> Path:
     except ValueError as error:
         relation = "does not hold" if remote.unpack else "is not"
         raise ValueError(f"{remote.url} {relation} {remote.name}: {error}") from error
-    return Path(name)
+    return cache / remote.name
 
 
 def _looked_for(remote: Remote) -> str:

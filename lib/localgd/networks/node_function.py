@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from localgd.networks.parameter_vector import Layout
-from localgd.networks.python_state import restored
+from localgd.networks.python_state import containers, restored
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -63,7 +63,7 @@ class NodeFunction:
         state = self.layout.parameters(parameters) | self.layout.buffers(carried)
         placed = {f"module.{name}": value for name, value in state.items()}
         # The fused kernels have no rule for stacked nodes.
-        with restored(self._caller), sdpa_kernel(SDPBackend.MATH):
+        with restored(self._caller, self.loss), sdpa_kernel(SDPBackend.MATH):
             outputs, buffers = functional_call(self._caller, placed, (inputs,))
             losses = self.loss(outputs, targets)
         after = [buffers[name].detach().flatten().to(carried.dtype) for name in self.layout.written]
@@ -89,9 +89,9 @@ def copied(module: nn.Module) -> nn.Module:
     """
     computed = {
         id(value): value.detach().clone()
-        for part in module.modules()
-        for value in _tensors_in(vars(part))
-        if not value.is_leaf
+        for held in containers(module)
+        for value in (held.values() if isinstance(held, dict) else held)
+        if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
         return copy.deepcopy(module, computed)
@@ -100,18 +100,6 @@ def copied(module: nn.Module) -> nn.Module:
         raise ValueError(
             f"{name} cannot be copied, and each node needs a copy: {reason}"
         ) from error
-
-
-def _tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in attributes, and in the lists and dictionaries that they hold."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _tensors_in(each)
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors_in(each)
 
 
 def _moved(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:

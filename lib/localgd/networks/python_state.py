@@ -7,41 +7,49 @@ attribute, a closure or a global is not repeated, so it must not matter to the n
 from __future__ import annotations
 
 import functools
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from localgd.fingerprint import digest
 
 #: Entries of a module's `__dict__` that are PyTorch's own.
 _OWN = frozenset(vars(nn.Module()))
+_DICTIONARIES = (dict, OrderedDict, defaultdict)
+#: Not looked into for what a call has left: modules are, part by part.
+_CLOSED = (nn.Module, Tensor, type, FunctionType, MethodType, ModuleType)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 @contextmanager
-def restored(module: nn.Module) -> Iterator[None]:
-    """Put attributes, parameters and buffers of every part of `module` back when it is left.
+def restored(*modules: Any) -> Iterator[None]:
+    """Put what every part of `modules` holds back on leaving: attributes and what is in them.
 
     A functional call leaves its own tensors in what a module writes, and in a part that stands
     under two names.
     """
-    before = [
-        (vars(part), dict(vars(part)), [(names, dict(names)) for names in _tables(part)])
-        for part in module.modules()
-    ]
+    lists, dictionaries = [], []
+    for module in modules:
+        for held in containers(module) if isinstance(module, nn.Module) else ():
+            if isinstance(held, list):
+                lists.append((held, list(held)))
+            elif isinstance(held, dict):
+                dictionaries.append((held, dict(held)))
     try:
         yield
     finally:
-        for attributes, kept, tables in before:
-            for table, entries in [*tables, (attributes, kept)]:
-                for name in [name for name in table if name not in entries]:
-                    del table[name]
-                for name, value in entries.items():
-                    if table.get(name) is not value:
-                        table[name] = value
+        for values, listed in lists:
+            values[:] = listed
+        for held, kept in dictionaries:
+            for name in [name for name in held if name not in kept]:
+                del held[name]
+            for name, value in kept.items():
+                if held.get(name) is not value:
+                    held[name] = value
 
 
 def python_state(module: nn.Module, loss: Any) -> dict[str, str]:
@@ -64,9 +72,26 @@ def python_state(module: nn.Module, loss: Any) -> dict[str, str]:
     return state
 
 
-def _tables(part: nn.Module) -> list[dict[str, Any]]:
-    """Return the dictionaries in which a part keeps its tensors; a scripted part has others."""
-    return [table for table in (part._parameters, part._buffers) if type(table) is dict]
+def containers(module: nn.Module) -> Iterator[dict[Any, Any] | list[Any] | tuple[Any, ...]]:
+    """Yield the dictionaries, lists and tuples that the parts of `module` hold, each once.
+
+    Those of attributes are among them, and of objects that attributes hold.
+    """
+    seen: set[int] = set()
+    left: list[Any] = [vars(part) for part in module.modules()]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if type(value) in _DICTIONARIES:
+            yield value
+            left += value.values()
+        elif type(value) is list or isinstance(value, tuple):
+            yield value
+            left += value
+        elif hasattr(value, "__dict__") and not isinstance(value, _CLOSED):
+            left.append(vars(value))
 
 
 def _add_object(state: dict[str, str], where: str, part: Any) -> None:

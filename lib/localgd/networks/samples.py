@@ -39,9 +39,11 @@ class Samples(NamedTuple):
 def pairs(inputs: Any, targets: Any) -> list[tuple[Tensor, Tensor]]:
     """Return each node's inputs and targets as tensors, or say what does not fit."""
     for name, given in (("inputs", inputs), ("targets", targets)):
-        if isinstance(given, Mapping) or not hasattr(given, "__len__"):
+        nested = isinstance(given, Tensor) and given.is_nested
+        if isinstance(given, Mapping) or nested or not hasattr(given, "__len__"):
             raise ValueError(
-                f"{name} is a {type(given).__name__}, expected one array (n_i, …) for each node"
+                f"{name} is a {'nested tensor' if nested else type(given).__name__}, expected one "
+                "array (n_i, …) for each node"
             )
     if len(inputs) == 0 or len(inputs) != len(targets):
         raise ValueError(

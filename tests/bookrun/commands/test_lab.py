@@ -37,6 +37,29 @@ def test_a_save_without_an_edit_leaves_the_file_as_it_was(lab: Lab, chapter: str
     assert lab.file(chapter).read_bytes() == before
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_save_keeps_how_lines_end_and_a_byte_order_mark(
+    lab: Lab, end: bytes, mark: bytes
+) -> None:
+    path = lab.file("linear")
+    before = path.read_bytes()
+    try:
+        path.write_bytes(mark + before.replace(b"\n", end))
+        content = lab.open("linear")["content"]
+        assert content["metadata"]["kernelspec"]["name"] == "python3"  # its header was read
+        lab.save("linear", content)
+        assert path.read_bytes() == mark + before.replace(b"\n", end)
+        content["cells"][0]["source"] += "\n\nMore."
+        lab.save("linear", content)
+        assert path.read_bytes() != mark + before.replace(b"\n", end)
+        assert path.read_bytes().replace(b"More." + 2 * end, b"") == mark + before.replace(
+            b"\n", end
+        )
+    finally:
+        path.write_bytes(before)
+
+
 def test_a_save_with_an_edit_changes_that_cell_alone(lab: Lab) -> None:
     before = lab.file("convex").read_text()
     content = lab.open("convex")["content"]

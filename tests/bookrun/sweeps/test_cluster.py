@@ -234,6 +234,32 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(
     assert [len(starts(project, number)) for number in (1, 2)] == [1, 2]
 
 
+def starting(sweep: int) -> list[psutil.Process]:
+    """The workers of a sweep, from their first moment on."""
+    return [
+        child
+        for child in psutil.Process(sweep).children(recursive=True)
+        if "multiprocessing.spawn" in " ".join(child.cmdline())
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_whose_workers_are_hit_while_they_start_ends(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    project = make(tmp_path, "list: [{number: 1, wait: true}]")
+    process = start(project, "--jobs", "1")
+    try:
+        until(lambda: starting(process.pid))
+        os.killpg(process.pid, number)
+        _, complaints = process.communicate(timeout=600)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, complaints
+    assert complaints == "Interrupted: what had finished is kept.\n"
+
+
 def alive(process: "psutil.Process | None") -> bool:
     try:
         return (

@@ -180,3 +180,10 @@ def test_sparse_arrays_are_named(kind):
     A = scipy.sparse.eye(3) if kind == "scipy" else torch.eye(3).to_sparse()
     with pytest.raises(ValueError, match=r"A of node 1 is sparse: give it dense \(\.to"):
         LeastSquares([np.eye(3), A], [np.ones(3)] * 2)
+
+
+def test_one_sparse_matrix_for_all_nodes_is_named():
+    import scipy.sparse
+
+    with pytest.raises(ValueError, match="A is one sparse matrix: give a list of dense ones"):
+        LeastSquares(scipy.sparse.csr_array(np.eye(3)), [np.ones(3)] * 3)

@@ -97,7 +97,7 @@ def test_a_bad_download_is_an_error_and_never_cached(nowhere, monkeypatch, sent,
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", home)
     with pytest.raises(ValueError, match=message):
         datasets.colon_cancer()
-    assert list(nowhere.iterdir()) == []
+    assert list(nowhere.glob("*")) == []
 
 
 def edited(genuine: bytes, edit) -> bytes:

@@ -61,6 +61,11 @@ def test_labels_that_count_from_one_are_named():
         ),
         (torch.zeros(1, 4, 6).to_sparse(), torch.zeros(1, 4), "inputs of node 0 is sparse"),
         ([["a", "b"]], torch.zeros(1, 2), "inputs of node 0 holds <U1, expected numbers"),
+        (
+            torch.nested.nested_tensor([torch.zeros(2, 6), torch.zeros(3, 6)], layout=torch.jagged),
+            torch.zeros(2, 2),
+            "inputs is a nested tensor, expected one array",
+        ),
         (5, torch.zeros(1, 2), "inputs is a int, expected one array"),
     ],
 )

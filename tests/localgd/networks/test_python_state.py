@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,34 @@ class KeepsHidden(nn.Module):
         return self.last(self.h)
 
 
+class KeepsInContainers(nn.Module):
+    """Leaves its hidden layer in what its attributes hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+        self.named, self.listed, self.inside = {}, [None], ({},)
+        self.held = SimpleNamespace(h=None)
+
+    def forward(self, x):
+        h = torch.tanh(self.first(x))
+        self.named["h"] = self.listed[0] = self.inside[0]["h"] = self.held.h = h
+        self.paired = (h, h)
+        return self.last(h)
+
+
+class KeepsLosses(nn.Module):
+    """Is a loss that leaves its values in attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.named = {}
+
+    def forward(self, outputs, targets):
+        self.last = self.named["last"] = CROSS_ENTROPY(outputs, targets)
+        return self.last
+
+
 class MakesTable(nn.Module):
     """Makes a table at its first call."""
 
@@ -105,7 +134,16 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("chunk_size", [1, None])
 @pytest.mark.parametrize(
     "make",
-    [Twice, TiedHeads, SharedNorm, KeepsHidden, MakesTable, CentresByFirst, OldWeightNorm],
+    [
+        Twice,
+        TiedHeads,
+        SharedNorm,
+        KeepsHidden,
+        KeepsInContainers,
+        MakesTable,
+        CentresByFirst,
+        OldWeightNorm,
+    ],
 )
 def test_what_plain_training_takes_is_taken(make, chunk_size, called):
     inputs, targets = data()
@@ -133,6 +171,15 @@ def test_what_plain_training_takes_is_taken(make, chunk_size, called):
     trace = run(problem, local_steps=5, step_size=0.1, rounds=1, chunk_size=chunk_size)
     torch.testing.assert_close(list(trace.loss), alone.loss, rtol=1e-9, atol=0)
     problem.unflatten(trace.x)(inputs[0])
+
+
+def test_a_loss_may_keep_what_it_computes():
+    module, (inputs, targets) = nn.Linear(6, 3).double(), data()
+    expected, found = (
+        run(NetworkProblem(module, inputs, targets, loss), local_steps=5, step_size=0.1, rounds=2)
+        for loss in (CROSS_ENTROPY, KeepsLosses())
+    )
+    assert list(found.loss) == list(expected.loss)
 
 
 class NewWeightNorm(nn.Module):
