@@ -1,6 +1,7 @@
 """What is typed after make reaches the command as it was typed."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,8 +25,9 @@ def typed(tmp_path: Path, *words: str) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(SHOW)
     (tmp_path / ".venv/bin/python").chmod(0o755)
+    outside = {"PATH": os.environ["PATH"]}  # without what a make that runs these tests exports
     result = subprocess.run(
-        ["make", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", *words], cwd=tmp_path, capture_output=True, text=True, check=False, env=outside
     )
     assert result.returncode == 0, result.stderr
     found: list[str] = json.loads(result.stdout)
