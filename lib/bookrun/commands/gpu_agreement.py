@@ -140,12 +140,13 @@ def no_waiting() -> dict[str, Any]:
     return {"passed": count > 0, "blocks": count}
 
 
-def lenet_problem(dtype: torch.dtype, nodes: int = 4, samples: int = 8) -> NetworkProblem:
-    """LeNet on random images, for what does not depend on the data."""
+def lenet_problem(dtype: torch.dtype, part: slice = slice(None)) -> NetworkProblem:
+    """LeNet on random images, for what does not depend on the data: a part of four nodes."""
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(nodes, samples, 1, 28, 28, generator=generator, dtype=dtype)
-    targets = torch.randint(10, (nodes, samples), generator=generator)
-    return NetworkProblem(seeded(LeNet, 0).to(dtype), inputs, targets, CROSS_ENTROPY)
+    inputs = torch.rand(4, 8, 1, 28, 28, generator=generator, dtype=dtype)
+    targets = torch.randint(10, (4, 8), generator=generator)
+    module = seeded(LeNet, 0).to(dtype)
+    return NetworkProblem(module, inputs[part], targets[part], CROSS_ENTROPY)
 
 
 def overwrite(x: Tensor) -> Mapping[str, float]:

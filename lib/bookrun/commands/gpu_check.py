@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bookrun.commands import gpu_agreement, gpu_speed
+from bookrun.commands import gpu_agreement, gpu_group, gpu_speed
 from localgd.files import write_atomically
 
 FORMAT = "bookrun gpu-check 1"
@@ -29,6 +29,7 @@ FORMAT = "bookrun gpu-check 1"
 #: The parts in the order of their importance.
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "networks": gpu_agreement.networks,
+    "group": gpu_group.group,
     "lenet": gpu_speed.lenet,
     "resnet": gpu_speed.resnet,
     "small": gpu_speed.small,

@@ -3,8 +3,10 @@
 ``paper`` is the paper's scale; where a CPU cannot do that in an hour or so, ``cpu`` is less of it.
 The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
 figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices,
-``fig4a-work`` is Figure 4(a) with as many gradients for every T, and ``fig4b-narrow`` and
-``fig8-part`` are Figures 4(b) and 8 at the scale ``cpu``, with more seeds.
+``fig4a-work`` is Figure 4(a) with as many gradients for every T, ``fig4b-seeds`` is the beginning
+of Figure 4(b) with two more seeds and ``fig4b-threshold`` with a smaller threshold,
+``fig4b-narrow`` and ``fig8-part`` are Figures 4(b) and 8 at the scale ``cpu``, with more seeds, and
+``fig4b-narrow-threshold`` is the former with a smaller threshold.
 """
 
 from collections.abc import Mapping
@@ -86,9 +88,27 @@ _FULL = (
     Series(_RESNET, (10,), (1, 10), seeds=1, grad_tol=1e-2, max_steps=5000),
     Series(replace(_RESNET, rounds=29), (10,), (100,), seeds=1),
 )
+_MORE_SEEDS = Series(
+    replace(_RESNET, rounds=10),
+    (10,),
+    _STEPS,
+    seeds=3,
+    first_seed=1,
+    grad_tol=1e-2,
+    max_steps=5000,
+)
+_SMALLER_THRESHOLD = Series(
+    replace(_RESNET, rounds=3), (10,), (), seeds=1, grad_tol=1e-6, max_steps=5000
+)
 _SMALL = (Series(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),)
+_NARROW_THRESHOLD = Series(
+    replace(_NARROW, rounds=60), (10,), (), seeds=3, grad_tol=1e-6, max_steps=20_000
+)
 _SMALL_CHOICES = replace(_NARROW, rounds=6)
-_ALL = (Series(replace(_ALL_MNIST, rounds=12), (5, 10), (1, 10), seeds=1),)
+_ALL = tuple(
+    Series(replace(_ALL_MNIST, rounds=rounds), (5, 10), (T,), seeds=1)
+    for T, rounds in ((1, 200), (10, 60), (100, 20))
+)
 _PART = (Series(_SOME_MNIST, (5, 10), _STEPS, seeds=3),)
 
 _SERIES: Mapping[str, Mapping[str, tuple[Series, ...]]] = {
@@ -96,7 +116,10 @@ _SERIES: Mapping[str, Mapping[str, tuple[Series, ...]]] = {
     "fig4a-choices": dict.fromkeys(SCALES, (_CHOICES,)),
     "fig4a-work": dict.fromkeys(SCALES, _EQUAL_WORK),
     "fig4b": {"cpu": _SMALL, "paper": _FULL},
+    "fig4b-seeds": dict.fromkeys(SCALES, (_MORE_SEEDS,)),
+    "fig4b-threshold": dict.fromkeys(SCALES, (_SMALLER_THRESHOLD,)),
     "fig4b-narrow": dict.fromkeys(SCALES, _SMALL),
+    "fig4b-narrow-threshold": dict.fromkeys(SCALES, (_NARROW_THRESHOLD,)),
     "fig4b-choices": dict.fromkeys(
         SCALES, (Series(_SMALL_CHOICES, (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
     ),
