@@ -98,7 +98,7 @@ _MORE_SEEDS = Series(
     max_steps=5000,
 )
 _SMALLER_THRESHOLD = Series(
-    replace(_RESNET, rounds=3), (10,), (), seeds=1, grad_tol=1e-6, max_steps=5000
+    replace(_RESNET, rounds=1), (10,), (), seeds=1, grad_tol=1e-6, max_steps=5000
 )
 _SMALL = (Series(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),)
 _NARROW_THRESHOLD = Series(
