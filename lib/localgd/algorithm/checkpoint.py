@@ -20,6 +20,7 @@ from localgd.algorithm import checkpoint_file
 from localgd.algorithm.rounds import Rounds
 from localgd.algorithm.rules import Rule
 from localgd.algorithm.servers import Server
+from localgd.algorithm.settings import known_to_all
 from localgd.files import write_atomically
 from localgd.fingerprint import describe, digest, plain
 
@@ -277,18 +278,13 @@ def common_fingerprint(rounds: Rounds) -> dict[str, str]:
     The nodes' data are not among it, for no process has them all, nor are step sizes and steps
     that each node has of its own: the loss where the run is taken up tells them from others.
     """
-    settings = rounds.recorder.provenance["settings"]
-    texts = {name: str(settings[name]) for name in ("seed", "engine", "tf32")}
-    words = rounds.communication.words()
-    texts |= {name: words[name] for name in ("reduction", "record")}
+    settings, words = rounds.recorder.provenance["settings"], rounds.communication.words()
     return (
-        texts
-        | dict(rounds.problem.in_common())
+        known_to_all(rounds.problem, rounds.rule, rounds.server, rounds.x)
+        | {name: str(settings[name]) for name in ("seed", "engine", "tf32")}
+        | {name: words[name] for name in ("reduction", "record")}
         | {
-            "local_steps": rounds.rule.in_common(),
-            "server": f"{rounds.server!r} {digest(rounds.server)}",
             "nodes": str(rounds.communication.num_nodes),
-            "x0": describe(rounds.x),
             "torch": torch.__version__.partition("+")[0],
         }
     )

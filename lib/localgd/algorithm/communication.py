@@ -60,8 +60,6 @@ class OneProcess:
     first = True
     #: Whether other processes hold nodes as well.
     shared = False
-    #: Whether an interrupt has come that the other processes are still to be told of.
-    interrupted = False
     #: The caller's options, where there are other processes.
     processes: Processes | None = None
 
@@ -80,6 +78,11 @@ class OneProcess:
     def from_first(self, read: Callable[[], bytes | None]) -> bytes | None:
         """Return what the first process reads, in every process."""
         return read()
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether an interrupt was noted, of which the other processes are to be told."""
+        return False
 
     def listening(self) -> AbstractContextManager[object]:
         """Take note of interrupts, where other processes have to be told of them."""

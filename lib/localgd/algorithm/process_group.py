@@ -7,13 +7,9 @@ what all have received, so that no process parts from the others.
 from __future__ import annotations
 
 import json
-import os
-import platform
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -21,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from localgd import __version__
 from localgd.algorithm.communication import (
     Evaluation,
     OneProcess,
@@ -31,6 +26,8 @@ from localgd.algorithm.communication import (
     Told,
     square_moves,
 )
+from localgd.algorithm.interrupts import Interrupts
+from localgd.algorithm.membership import process_group, versions
 from localgd.algorithm.processes import Processes, ProcessLostError
 
 #: Numbers of steps are sent as multiples of this and a rest, each exact in float32.
@@ -38,8 +35,6 @@ _HIGH = float(2**20)
 #: A message is asked for busily for so long, and then once in a while.
 _BUSY_SECONDS = 2e-3
 _PAUSE_SECONDS = 2e-4
-#: A terminal and `torchrun` each pass an interrupt on: within so long they are one.
-_ONE_INTERRUPT_SECONDS = 1.0
 #: The numbers that go with the ends of a node: steps (two), met, moved, interrupted.
 _FACTS = 5
 
@@ -57,8 +52,8 @@ class SeveralProcesses(OneProcess):
 
     def __init__(self, processes: Processes) -> None:
         self.timeout = processes.timeout_seconds
-        self.group = _of(processes.group)
-        self.processes = self.options = processes
+        self.group = process_group(processes.group)
+        self.processes: Processes = processes
         self.rank, self.size = dist.get_rank(self.group), dist.get_world_size(self.group)
         self.first = self.rank == 0
         gpu = dist.get_backend(self.group) == "nccl"
@@ -67,14 +62,14 @@ class SeveralProcesses(OneProcess):
         self._bytes = 0
         self._waiting = self._communicating = 0.0
         self._last = time.perf_counter()  # when the last message had come
-        self._interrupted_at, self._told = 0.0, False
+        self._interrupts = Interrupts()
 
     def words(self) -> dict[str, str]:
         """Return the number of processes and the options that the course depends on."""
         return {
             "processes": str(self.size),
-            "reduction": self.options.reduction,
-            "record": self.options.record,
+            "reduction": self.processes.reduction,
+            "record": self.processes.record,
         }
 
     def agree(self, prepare: Callable[[], T], texts: Callable[[T], Mapping[str, str]]) -> T:
@@ -87,7 +82,7 @@ class SeveralProcesses(OneProcess):
         said: dict[str, str] = {}
         try:
             value = prepare()
-            said = dict(texts(value)) | _versions()
+            said = dict(texts(value)) | versions()
         except Exception as raised:  # of any kind: it is raised again, here and everywhere
             error = raised
         wrong = None if error is None else f"{type(error).__name__}: {error}"
@@ -133,34 +128,14 @@ class SeveralProcesses(OneProcess):
         self.traffic(0)
         return buffer.cpu().numpy().tobytes()
 
+    @property
+    def interrupted(self) -> bool:
+        """Return whether an interrupt was noted, of which the other processes are to be told."""
+        return self._interrupts.noted
+
     def listening(self) -> AbstractContextManager[object]:
         """Note an interrupt instead of raising it; a second one, later, is raised at once."""
-        return self._listening()
-
-    @contextmanager
-    def _listening(self) -> Iterator[None]:
-        def note(number: int, frame: FrameType | None) -> None:
-            since = time.monotonic() - self._interrupted_at
-            if self.interrupted and since > _ONE_INTERRUPT_SECONDS:
-                self.interrupted = False  # nobody is told any more
-                raise KeyboardInterrupt
-            if not self.interrupted:
-                self.interrupted, self._interrupted_at = True, time.monotonic()
-
-        try:
-            before = signal.signal(signal.SIGINT, note)
-        except ValueError:  # not in the main thread, where interrupts are raised
-            yield
-            return
-        try:
-            yield
-        finally:
-            if self.interrupted:
-                since = time.monotonic() - self._interrupted_at
-                time.sleep(max(0.0, _ONE_INTERRUPT_SECONDS - since))
-            signal.signal(signal.SIGINT, before)
-            if self.interrupted and not self._told:
-                signal.raise_signal(signal.SIGINT)  # it came when all rounds were done
+        return self._interrupts.listening()
 
     def exchange(
         self, x: Tensor, ends: Tensor, num_buffers: int, square_move: bool, told: Told
@@ -191,7 +166,7 @@ class SeveralProcesses(OneProcess):
         mean, numbers = self._reduce(ends, numbers)
         known = numbers[:, :_FACTS].cpu().numpy().astype(np.float64)
         if known[:, 4].any():
-            self._told = True
+            self._interrupts.told = True
             raise KeyboardInterrupt
         return Reply(
             mean,
@@ -207,7 +182,7 @@ class SeveralProcesses(OneProcess):
     def evaluation(self, losses: Tensor, gradients: Tensor, norms: Tensor) -> Evaluation:
         """Send the gradients, unless only the loss is recorded, and two numbers a node."""
         numbers = torch.stack([losses, norms], 1)
-        if self.options.record == "loss":
+        if self.processes.record == "loss":
             gradient, numbers = None, self._reduce(gradients[:, :0], numbers)[1]
         else:
             gradient, numbers = self._reduce(gradients, numbers)
@@ -241,7 +216,7 @@ class SeveralProcesses(OneProcess):
         d, home, before = vectors.shape[1], vectors.device, self._communicating
         computed = time.perf_counter() - self._last
         numbers = torch.cat([numbers, numbers.new_full((len(numbers), 1), computed)], 1)
-        if self.options.reduction == "ordered":
+        if self.processes.reduction == "ordered":
             rows = vectors.new_zeros(max(self._counts), d + numbers.shape[1])
             rows[: len(vectors), :d], rows[: len(vectors), d:] = vectors, numbers
             parts = zip(self._gather(rows.to(self.device)), self._counts, strict=True)
@@ -316,43 +291,3 @@ def join(group: Any) -> SeveralProcesses:
     Raises `ValueError` or `TypeError` for what is no group, or not this process's.
     """
     return SeveralProcesses(group if isinstance(group, Processes) else Processes(group))
-
-
-def _of(group: Any) -> dist.ProcessGroup:
-    """Return the process group that `group` stands for; join "world" where nobody has."""
-    if hasattr(group, "get_group") and hasattr(group, "ndim"):  # a DeviceMesh
-        if group.ndim != 1:
-            raise ValueError(
-                f"group is a mesh of {group.ndim} dimensions: run takes one of them, mesh['name']"
-            )
-        group = group.get_group()
-    if isinstance(group, dist.ProcessGroup):
-        if dist.get_rank(group) < 0:
-            raise ValueError("this process is not a member of the group")
-        return group
-    if not (isinstance(group, str) and group == "world"):
-        raise TypeError(
-            f"group={group!r} must be None, 'world', a process group, a DeviceMesh or Processes"
-        )
-    if not dist.is_initialized():
-        missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR") if name not in os.environ]
-        if missing:
-            raise ValueError(
-                "group='world' needs the processes that torchrun starts "
-                f"({', '.join(missing)} not set): torchrun --nproc-per-node=2 FILE"
-            )
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    world = dist.group.WORLD
-    if not isinstance(world, dist.ProcessGroup):
-        raise ValueError("this process is not a member of the group")
-    return world
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "localgd": __version__,
-        "torch": torch.__version__.partition("+")[0],
-        "python": ".".join(platform.python_version_tuple()[:2]),
-    }

@@ -57,11 +57,8 @@ class Settings:
 
     def in_common(self) -> dict[str, str]:
         """Return what is the same in all processes that hold nodes, and "nodes", how many."""
-        return dict(self.problem.in_common()) | {
+        return known_to_all(self.problem, self.rule, self.server, self.x0) | {
             "nodes": str(self.problem.num_nodes),
-            "x0": describe(self.x0),
-            "local_steps": self.rule.in_common(),
-            "server": f"{self.server!r} {digest(self.server)}",
             "rounds": str(self.rounds),
             "stop": describe(self.stop),
             "seed": str(self.seed),
@@ -73,6 +70,15 @@ class Settings:
     def limits(self) -> dict[str, Any]:
         """Return what only says where the course ends."""
         return {"rounds": self.rounds, "stop": plain(self.stop)}
+
+
+def known_to_all(problem: Problem, rule: Rule, server: Server, x0: Tensor) -> dict[str, str]:
+    """Return what the course depends on and every process knows, whichever nodes it holds."""
+    return dict(problem.in_common()) | {
+        "x0": describe(x0),
+        "local_steps": rule.in_common(),
+        "server": f"{server!r} {digest(server)}",
+    }
 
 
 def check(
