@@ -195,6 +195,7 @@ def wide(own: slice) -> Problem:
     return LeastSquares(A[own], [each.sum(1) for each in A[own]])
 
 
+COMPILED = (network("mlp", RAGGED), settings(local_steps=7, engine="compiled"))
 WIDE = (wide, settings(local_steps=3, step_size=0.1, engine="eager"))
 WHOLE = slice(0, NODES)
 

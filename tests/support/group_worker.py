@@ -32,6 +32,7 @@ from localgd import (
     Trace,
     run,
 )
+from localgd.engine.evaluator import has_compiler
 
 MANY = 150  # rounds, for a run that is killed over and over
 RESUMED = group_cases.CASES["Anderson"]
@@ -54,6 +55,9 @@ def equality(rank: int, size: int, folder: Path) -> None:
     if size == 2:
         errors(rank, folder)
         interrupted(rank, folder)
+        if has_compiler():
+            trace = group_cases.carry_out(group_cases.COMPILED, own, group="world")
+            trace.save(folder / f"compiled {rank}.npz")
         trace = group_cases.carry_out(RESUMED, own, rounds=MANY, group="world")
         trace.save(folder / f"undisturbed {rank}.npz")
     if size == 4:

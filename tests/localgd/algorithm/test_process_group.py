@@ -18,6 +18,7 @@ import group_cases
 import group_worker
 from group_cases import ALIKE, CASES, SPREAD, carry_out
 from localgd import DivergenceError, Processes, run
+from localgd.engine.evaluator import has_compiler
 
 WORKER = Path(group_worker.__file__)
 SUPPORT = str(WORKER.parent)
@@ -123,6 +124,16 @@ def test_in_the_order_of_the_nodes_all_bits_are_those_of_one_process(groups, alo
         many = group_worker.load(groups[size], f"ordered {number} {rank}")
         for column in ("x", "loss", "grad_norm_sq", "local_steps", "met"):
             np.testing.assert_array_equal(getattr(many, column), getattr(one, column), column)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="there is no C++ compiler")
+def test_compiled_steps_of_two_processes_end_where_those_of_one_do(groups, alone):
+    one = alone("network, ragged")
+    for rank in (0, 1):
+        many = group_worker.load(groups[2], f"compiled {rank}")
+        assert many.provenance["settings"]["engine"] == "compiled"
+        for column in ("x", "loss", "grad_norm_sq"):
+            np.testing.assert_allclose(getattr(many, column), getattr(one, column), rtol=1e-7)
 
 
 def test_steps_and_averages_come_in_order(groups):
