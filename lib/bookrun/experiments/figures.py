@@ -102,7 +102,7 @@ _SMALLER_THRESHOLD = Series(
 )
 _SMALL = (Series(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),)
 _NARROW_THRESHOLD = Series(
-    replace(_NARROW, rounds=60), (10,), (), seeds=3, grad_tol=1e-6, max_steps=20_000
+    replace(_NARROW, rounds=4), (10,), (), seeds=1, grad_tol=1e-6, max_steps=20_000
 )
 _SMALL_CHOICES = replace(_NARROW, rounds=6)
 _ALL = tuple(
