@@ -31,7 +31,7 @@ PYTHON := .venv/bin/python
 STAMP := .venv/.complete
 endif
 
-.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch machines record record-check gpu-check clean lock
+.PHONY: help env book chapter sweep serve lab pdf test mutate test-browser bench check claims status fetch machines record record-real record-check gpu-check clean lock
 
 help: ## list what there is to type
 	@echo "The executable edition of Zhang & Li (2019). Type make and one of:"
@@ -91,6 +91,9 @@ fetch: $(STAMP) ## bring the data that the chapters use into the cache
 record: $(STAMP) ## run a network figure in full, or go on: FIGURE=fig4a [SCALE=paper|cpu] [ARGS=--again]
 	@$(if $(FIGURE),,echo 'Which figure? For example: make record FIGURE=fig4a' >&2; exit 2)
 	@$(PYTHON) -m bookrun record "$$FIGURE" --scale "$$SCALE" $(ARGS)
+
+record-real: $(STAMP) ## keep what make book found on the real data, for readers without them: recorded/real-run.json
+	@$(PYTHON) -m bookrun record-real
 
 record-check: $(STAMP) ## run the beginnings of all records again and compare [FIGURE=fig4a] [ARGS="--steps 500"]
 	@$(PYTHON) -m bookrun record-check $(if $(FIGURE),"$$FIGURE") $(ARGS)

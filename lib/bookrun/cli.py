@@ -27,6 +27,7 @@ COMMANDS = {
     "fetch": ("fetch", "bring the chapters' data into the cache"),
     "record": ("record", "run a network figure and write recorded/FIGURE.json"),
     "mutate": ("mutate", "change each claim's formula and see its verdict turn"),
+    "record-real": ("record_real", "keep what the built book found on the real data"),
     "record-check": ("record_check", "run the beginnings of records again"),
 }
 

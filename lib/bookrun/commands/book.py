@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from bookrun import real_run
 from bookrun.commands import add_jobs, add_profile
 from bookrun.errors import BookError
 from bookrun.execution.freshness import forget_strays
@@ -50,7 +51,8 @@ def book(project: Project, profile: str, jobs: int | None) -> Path:
             raise BookError("\n".join(["the ledger and the book do not match:", *problems]))
         numbers = values(notebooks)
         refuse_typed_numbers(chapters, numbers)
-        found = summary.summary(rows, evidence, named)
+        known = real_run.load(project.recorded("real-run"))
+        found = summary.summary(rows, evidence, named, known)
         table = {**found, "preview": False, "values": numbers}
         pages = sources.sources(project, chapters, notebooks, table)
         if not sphinx_build.is_fresh(project, sphinx_build.fingerprint(project, pages)):

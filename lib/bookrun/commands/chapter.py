@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from bookrun import real_run
 from bookrun.commands import add_profile
 from bookrun.errors import BookError
 from bookrun.execution.freshness import inputs_of, reasons
@@ -75,6 +76,7 @@ def chapter(project: Project, name: str, profile: str, given: dict[str, str]) ->
             claims.load(project),
             gather(project, notebooks),
             proofs.steps(chapter.text for chapter in chapters),
+            real_run.load(project.recorded("real-run")),
         )
         mine = {wanted.name: output} if wanted.code else {}
         table = {**found, "preview": True, "values": computed_values(notebooks)}

@@ -2,6 +2,7 @@
 
 import argparse
 
+from bookrun import real_run
 from bookrun.commands import add_profile
 from bookrun.errors import BookError
 from bookrun.ledger import claims, summary
@@ -25,7 +26,8 @@ def run(project: Project, options: argparse.Namespace) -> int:
     rows = claims.load(project)
     evidence = gather(project, notebooks)
     named = steps(chapter.text for chapter in chapters)
-    print(summary.printed(summary.summary(rows, evidence, named)))
+    known = real_run.load(project.recorded("real-run"))
+    print(summary.printed(summary.summary(rows, evidence, named, known)))
     problems = mismatches(rows, evidence, project.shown(project.claims), named)
     if problems:
         raise BookError("\n".join(["", "the ledger and the evidence do not match:", *problems]))

@@ -36,7 +36,8 @@ def banner(source: DataSource) -> None:
             '<div class="bookrun-banner bookrun-stand-in admonition warning" role="note">'
             '<p class="admonition-title">This page ran on stand-in data</p>'
             f"<p>{_capital(description)}. Numbers that hold only on the real data are shown, and "
-            "marked <em>not checked on stand-in data</em>.</p></div>"
+            "marked <em>not checked on stand-in data</em>. The summary speaks of the real data.</p>"
+            "</div>"
         )
         plain = f"STAND-IN DATA for {name}: {_described(source)}"
     show(page, plain)

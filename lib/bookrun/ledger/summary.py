@@ -7,17 +7,20 @@ from typing import Any
 from bookrun.ledger.basis import basis
 from bookrun.ledger.claims import Row
 from bookrun.ledger.evidence import Evidence
-from bookrun.ledger.verdicts import VERDICTS, verdict
+from bookrun.ledger.verdicts import UNCHECKED, VERDICTS, Verdict, verdict
+from bookrun.real_run import RealRun
 
 
 def summary(
     rows: Sequence[Row],
     evidence: Sequence[Evidence],
     steps: Mapping[str, Sequence[str]] | None = None,
+    real: RealRun | None = None,
 ) -> dict[str, Any]:
     """Return the ledger with its verdicts, as the pages and the terminal show it.
 
-    ``steps`` are those that the proofs in the text name, by claim.
+    ``steps`` are those that the proofs in the text name, by claim. ``real`` is what the real data
+    gave elsewhere: it is named where a verdict waits for data, and decides nothing.
     """
     entries = []
     for row in rows:
@@ -33,7 +36,7 @@ def summary(
                 "kind": row.kind,
                 "verdict": found.word,
                 "basis": known.to_dict(),
-                "note": found.note,
+                "note": found.note + _elsewhere(row, found, mine, real),
                 "erratum": dict(row.erratum),
                 "uses": list(row.uses),
                 "command": row.command,
@@ -43,6 +46,14 @@ def summary(
         )
     counts = Counter(entry["verdict"] for entry in entries)
     return {"rows": entries, "counts": {word: counts[word] for word in VERDICTS if counts[word]}}
+
+
+def _elsewhere(row: Row, found: Verdict, evidence: Sequence[Evidence], real: RealRun | None) -> str:
+    """Return the verdict that the real data gave, where this one waits for them."""
+    waits = found.word == UNCHECKED and any(item.outcome == "not checked" for item in evidence)
+    if not (waits and real and row.id in real.verdicts):
+        return ""
+    return f"; recorded on the real data, {real.when}: {real.verdicts[row.id]}, not run again here"
 
 
 def _tally(items: Sequence[Evidence]) -> dict[str, Any]:
