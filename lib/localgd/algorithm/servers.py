@@ -46,6 +46,14 @@ class Server(ABC):
     #: Whether a step after which f(x_{n+1}) > f(x_n) is undone, and the average taken instead.
     safeguard = False
 
+    @property
+    def linear(self) -> bool:
+        """Return whether x_{n+1} is a combination of x_n and the means, with weights known before.
+
+        The worst case of such a server can be computed, see `theory.worst_case`.
+        """
+        return False
+
     @abstractmethod
     def step(self, received: Received) -> Tensor:
         """Return x_{n+1}, shape (p,)."""
@@ -82,6 +90,8 @@ class Server(ABC):
 class Average(Server):
     """x_{n+1} = (1/m) Σ x^{i,T_i} = x_n + Δ̄: the average of Algorithm 1 of Zhang & Li (2019)."""
 
+    linear = True
+
     def step(self, received: Received) -> Tensor:
         """Return the mean."""
         return received.mean
@@ -103,6 +113,11 @@ class Relaxed(Server):
         if not (math.isfinite(omega) and omega > 0):
             raise ValueError(f"omega={omega} must be positive and finite")
         self.omega, self.safeguard = float(omega), check_flag(safeguard, "safeguard")
+
+    @property
+    def linear(self) -> bool:
+        """Return whether no step is undone."""
+        return not self.safeguard
 
     def step(self, received: Received) -> Tensor:
         """Return x_n + ωΔ̄."""
@@ -183,6 +198,11 @@ class Nesterov(Server):
         self.restart = check_flag(restart, "restart")
         self._mean: Tensor | None = None  # y_n
         self._t = 1.0
+
+    @property
+    def linear(self) -> bool:
+        """Return whether the momentum does not depend on the moves."""
+        return self.condition is not None or not self.restart
 
     def step(self, received: Received) -> Tensor:
         """Return y_{n+1} + β_n(y_{n+1} − y_n)."""

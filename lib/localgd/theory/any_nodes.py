@@ -13,7 +13,8 @@ matrix of size m(nT + 1) + 1 and m nodes' inequalities.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,12 @@ from localgd.theory.worst_case import (
     Setting,
     WorstCase,
     check_measure,
+    fresh,
     need,
 )
+
+if TYPE_CHECKING:
+    from localgd.algorithm.servers import Server
 
 __all__ = ["worst_case_any_nodes"]
 
@@ -41,14 +46,23 @@ class Point(NamedTuple):
     loss: FloatArray  # (K,) which of the f_k is f_i there
 
 
-def run_points(rounds: int, local_steps: int, step_size: float) -> list[Point]:
-    """Return the nT + 1 points of a node's run, then x*."""
+def run_points(
+    rounds: int,
+    local_steps: int,
+    step_size: float,
+    step: Callable[[FloatArray, FloatArray], FloatArray],
+) -> list[Point]:
+    """Return the nT + 1 points of a node's run, then x*; `step`: the server's, see `fresh`."""
     count = rounds * local_steps + 1
     unit, mean_unit = np.eye(count), np.eye(1 + count)
     points = []
+    start = mean_unit[0]  # x_n of the round
     for k in range(count):
-        first = k - k % local_steps  # the average that this round began with
-        mean_x = mean_unit[0] - step_size * mean_unit[1 : 1 + k].sum(0)
+        first = k - k % local_steps  # where the round began
+        if first == k > 0:
+            moved = step_size * mean_unit[1 + k - local_steps : 1 + k].sum(0)
+            start = step(start, start - moved)
+        mean_x = start - step_size * mean_unit[1 + first : 1 + k].sum(0)
         split_x = -step_size * unit[first:k].sum(0)
         points.append(Point(mean_x, mean_unit[1 + k], split_x, unit[k], unit[k]))
     nothing, none = np.zeros(count), np.zeros(1 + count)
@@ -82,6 +96,7 @@ def worst_case_any_nodes(
     smoothness: float = 1.0,
     strong_convexity: float = 0.0,
     single_node: bool = False,
+    server: Server | None = None,
     margin: float = 0.0,
 ) -> WorstCase:
     """max of the measure after n rounds over m ≥ 2 nodes, x_0 and L-smooth convex f_i.
@@ -90,7 +105,8 @@ def worst_case_any_nodes(
     that come with it are those of two nodes. The multipliers are those of the inequalities
     averaged over the nodes, under node 0. Solved by Clarabel to a gap of 1e-9.
 
-    single_node: True is m = 1, gradient descent with nT steps of size η.
+    single_node: True is m = 1; without a server, gradient descent with nT steps of size η.
+    server: of `run`, a linear one; None is the average.
 
     Raises ValueError for bad input, ImportError without Clarabel, RuntimeError where it fails.
     """
@@ -100,7 +116,7 @@ def worst_case_any_nodes(
         raise ValueError(f"margin={margin!r} must not be negative")
     T, eta = setting.local_steps[0], setting.step_sizes[0]
     L, mu = setting.smoothness, setting.strong_convexity
-    points = run_points(setting.rounds, T, eta)
+    points = run_points(setting.rounds, T, eta, fresh(server))
     program = _Program(len(points) - 1, single_node)
     pairs = [(a, b) for a in range(len(points)) for b in range(len(points)) if a != b]
     for a, b in pairs:

@@ -11,16 +11,18 @@ the value.
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from localgd.algorithm.servers import Server
     from localgd.problem import Problem
 
 __all__ = ["Measure", "WorstCase", "worst_case"]
@@ -91,6 +93,35 @@ def check_measure(measure: str) -> None:
         raise ValueError(f"measure={measure!r} is not one of {', '.join(get_args(Measure))}")
 
 
+class Message(NamedTuple):
+    """The input of a linear server's step, in whatever the points are written."""
+
+    x: Any  # x_n
+    mean: Any  # (1/m) Σ x^{i,T_i}
+    mean_square_move: None = None
+
+    @property
+    def move(self) -> Any:
+        """Δ̄ = (1/m) Σ x^{i,T_i} − x_n."""
+        return self.mean - self.x
+
+
+def fresh(server: Server | None) -> Callable[[Any, Any], Any]:
+    """Return x_n and the mean ↦ x_{n+1}, from the beginning of a run; the mean without a server.
+
+    Raises ValueError for a server that is not linear: its worst case is no semidefinite program.
+    """
+    if server is None:
+        return lambda x, mean: mean
+    if not server.linear:
+        raise ValueError(
+            f"server={server!r} is not linear in the points: Average(), Relaxed(ω) and "
+            "Nesterov(restart=False) or with a condition are"
+        )
+    own: Any = copy.deepcopy(server)
+    return lambda x, mean: own.step(Message(x, mean))
+
+
 def need(module: str) -> Any:
     """Return the imported `module`, or raise ImportError with what to install."""
     try:
@@ -107,7 +138,7 @@ class WorstCase:
     """The worst value, its dual certificate, and the run that attains it.
 
     Points are numbered along a node's run: point n·T_i + t is x_n^{i,t}, the last one the final
-    average x_N, and −1 stands for x*. x* = 0 and f_i(x*) = 0.
+    x_N, and −1 stands for x*. x* = 0 and f_i(x*) = 0.
     """
 
     value: float  # of the dual: an upper bound up to the solver's tolerance
@@ -147,6 +178,7 @@ def worst_case(
     strong_convexity: float = 0.0,
     quadratic: bool = False,
     common_minimiser: bool = True,
+    server: Server | None = None,
     margin: float = 0.0,
     solver: str = "CLARABEL",
 ) -> WorstCase:
@@ -161,6 +193,7 @@ def worst_case(
     "best_grad_norm_sq" min_{k≤n} ‖∇f(x_k)‖².
     common_minimiser: False asks only that x* minimises f, with ‖∇f_i(x*)‖² ≤ 1 on average (not
     for quadratics); the loss is then f(x_n) − f(x*).
+    server: of `run`, a linear one; None is the average.
     margin: by how much each interpolation inequality is to hold more than it must. Some 1e-8
     costs about as much in value, and lets `WorstCase.problem` absorb the solver's rounding.
     solver: one of CVXPY's for semidefinite programs. CLARABEL is asked for a gap of 1e-9, SCS
@@ -185,7 +218,7 @@ def worst_case(
     star, optimum = _minimiser(program, functions, common_minimiser)
     start = program.set_initial_point()
     program.set_initial_condition((start - star) ** 2 <= 1)
-    runs, averages = _run(setting, functions, start)
+    runs, averages = _run(setting, functions, start, fresh(server))
     _measure(program, measure, functions, averages, star, optimum)
     value, attained = _solve(program, solver, quadratic)
     origin = star.eval()
@@ -290,7 +323,7 @@ def _minimiser(program: Any, functions: Sequence[Any], common: bool) -> tuple[An
 
 
 def _run(
-    setting: Setting, functions: Sequence[Any], start: Any
+    setting: Setting, functions: Sequence[Any], start: Any, step: Callable[[Any, Any], Any]
 ) -> tuple[list[list[tuple[Any, Any, Any]]], list[Any]]:
     """Return each node's points, gradients and losses along the run, and x_0 … x_N."""
     runs: list[list[tuple[Any, Any, Any]]] = [[] for _ in functions]
@@ -305,7 +338,7 @@ def _run(
                 path.append((x, *function.oracle(x)))
                 x = x - size * path[-1][1]
             ends.append(x)
-        averages.append(sum(ends[1:], ends[0]) / len(ends))
+        averages.append(step(averages[-1], sum(ends[1:], ends[0]) / len(ends)))
     for function, path in zip(functions, runs, strict=True):
         path.append((averages[-1], *function.oracle(averages[-1])))
     return runs, averages
