@@ -1,7 +1,8 @@
 """Run a test on a mutated copy of the repository's code, and say whether it fails as it should.
 
-Each run has a copy of ``lib/`` and ``tests/`` of its own and a process of its own, forked from one
-that has loaded the libraries already: a run costs about as long as the test.
+Each run has a copy of ``lib/`` and ``tests/`` of its own, of whatever else its mutation changes,
+and a process of its own, forked from one that has loaded the libraries already: a run costs about
+as long as the test.
 """
 
 import contextlib
@@ -72,6 +73,7 @@ def _run(root: str, test: str, mutation: Mutation | None) -> str:
         _copy(Path(root), work)
         if mutation is not None:
             file, text = mutated(work, mutation)
+            _own(work / Path(file).parts[0])
             (work / file).write_text(text, encoding="utf-8")
             os.environ["BOOKRUN_MUTATION"] = file
         os.chdir(work)
@@ -88,6 +90,14 @@ def _copy(root: Path, work: Path) -> None:
             shutil.copytree(path, work / path.name, ignore=ignore)
         elif not path.name.startswith(".") and path.name != "build":
             (work / path.name).symlink_to(path)
+
+
+def _own(path: Path) -> None:
+    """Put a copy in the place of a link, so that what is written there stays there."""
+    if path.is_symlink():
+        source = path.resolve()
+        path.unlink()
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, path)
 
 
 def _pytest(test: str) -> str:

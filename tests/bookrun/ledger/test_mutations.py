@@ -96,6 +96,28 @@ def test_only_a_statement_that_fails_turns_the_verdict(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_beside_the_code_is_changed_in_the_copy_alone(tmp_path: Path) -> None:
+    text = """\
+import pytest
+
+
+@pytest.mark.claim("fig1")
+@pytest.mark.mutation("constant", "[3, 2, 1]", "[3, 2, 4]", within="recorded/fig1.json")
+@pytest.mark.mutation("sign", "[3, 2, 1]", "[-3, 2, 1]", within="recorded/fig1.json")
+def test_it_falls():
+    losses = eval(open("recorded/fig1.json").read())
+    assert losses == sorted(losses, reverse=True)
+"""
+    project = write(tmp_path, text)
+    recorded = project.recorded("fig1")
+    recorded.parent.mkdir()
+    recorded.write_text("[3, 2, 1]")
+    for _ in range(2):
+        outcomes = run_mutations(tmp_path, declared(project))
+        assert [outcome.word for outcome in outcomes] == [TURNED, TURNED]
+        assert recorded.read_text() == "[3, 2, 1]"
+
+
 def test_the_books_mutations_can_be_applied() -> None:
     project = Project(trial.ROOT)
     for mutation in declared(project):
