@@ -82,7 +82,9 @@ def sources(
                 if cell["cell_type"] == "markdown":
                     cell["source"] = _links("".join(cell["source"]), notebooks)
             found[f"{chapter.name}.ipynb"] = _dump(content)
-            found[f"notebooks/{chapter.name}.md"] = chapter.text.encode()  # to be taken along
+            # to be taken along
+            found[f"notebooks/{chapter.name}.md"] = chapter.text.encode()
+            found[f"notebooks/{chapter.name}.json"] = _dump(shown(notebook))
         else:
             found[f"{chapter.name}.md"] = _links(chapter.text, notebooks).encode()
     bibliography = project.book / "references.bib"
@@ -94,6 +96,21 @@ def sources(
                 found[path.relative_to(project.book).as_posix()] = path.read_bytes()
     found["ledger.json"] = _dump(ledger)
     return found
+
+
+def shown(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the source and the outputs of each code cell, without what is for the pipeline."""
+    return [
+        {
+            "source": "".join(cell["source"]),
+            "outputs": [
+                {**output, "metadata": {}} if "metadata" in output else output
+                for output in cell["outputs"]
+            ],
+        }
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+    ]
 
 
 def _links(text: str, notebooks: Container[str]) -> str:

@@ -1,6 +1,7 @@
 """The line above a chapter's title: the chapter as a notebook, in Binder, in Colab."""
 
 import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,5 +45,7 @@ def write_notebooks(app: Sphinx, error: Exception | None) -> None:
         return
     source = _repository(app)
     for path in sorted((Path(app.srcdir) / FOLDER).glob("*.md")):
-        content = notebook(path.read_text(encoding="utf-8"), source)
+        beside = path.with_suffix(".json")
+        executed = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else []
+        content = notebook(path.read_text(encoding="utf-8"), source, executed)
         write_if_changed(Path(app.outdir) / notebook_path(path.stem), content)

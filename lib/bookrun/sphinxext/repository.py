@@ -4,7 +4,7 @@ The one thing that has to be known for the latter is the repository, which stand
 ``_config.yml`` and nowhere else; without it there are no launch links.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,6 +17,12 @@ _COLAB = "https://colab.research.google.com/github"
 _PAGES_BRANCH = "gh-pages"
 #: JupyterLab opens Markdown as text unless it is told.
 _VIEWER = "Jupytext Notebook"
+
+#: What a notebook says first.
+_NEEDS = """\
+*To run this notebook you need the book's repository{place}, for its data, its records and its \
+library: clone it, and type `make lab` there; or install it with `pip install .` in an environment \
+of your own and open the notebook in `{folder}/`. The outputs are those of the built book.*"""
 
 #: What a notebook runs first where nothing is installed.
 _SETUP = """\
@@ -82,16 +88,39 @@ def notebook_path(chapter: str) -> str:
     return f"notebooks/{chapter}.ipynb"
 
 
-def notebook(text: str, source: Repository | None) -> str:
-    """Return a chapter as a notebook without outputs, the same bytes for the same text."""
+def notebook(
+    text: str, source: Repository | None, executed: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Return a chapter as a notebook that says how to run it, the same bytes for the same input.
+
+    ``executed``: "source" and "outputs" of the code cells that were run, in order.
+    """
     import jupytext
     import nbformat
 
     content = jupytext.reads(text, fmt="md:myst")
     content.metadata.pop("jupytext", None)
+    _show(content.cells, executed)
+    folder = "book" if source is None else source.folder
+    needs = _NEEDS.format(place="" if source is None else f", <{source.url}>", folder=folder)
     if source is not None:
         setup = _SETUP.format(branch=source.branch, url=source.url, folder=source.folder)
         content.cells.insert(0, nbformat.v4.new_code_cell(setup))
+    content.cells.insert(0, nbformat.v4.new_markdown_cell(needs))
     for number, cell in enumerate(content.cells, start=1):
         cell["id"] = f"cell-{number}"
     return str(nbformat.writes(content)) + "\n"
+
+
+def _show(cells: Sequence[Any], executed: Sequence[Mapping[str, Any]]) -> None:
+    """Give the cells the outputs of those that were run; a run may have had cells of its own."""
+    import nbformat
+
+    left = iter(executed)
+    for cell in cells:
+        if cell.cell_type != "code":
+            continue
+        run = next((each for each in left if each["source"] == cell.source), None)
+        if run is None:
+            return
+        cell.outputs = nbformat.from_dict(run["outputs"])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import jupytext
@@ -64,12 +65,13 @@ def test_colab_opens_the_notebook_of_the_published_site() -> None:
 
 
 @pytest.mark.parametrize("chapter", PROJECT.toc)
-def test_the_notebook_is_the_chapter_without_outputs(chapter: str) -> None:
+def test_the_notebook_is_the_chapter_and_says_how_to_run_it(chapter: str) -> None:
     text = (PROJECT.book / f"{chapter}.md").read_text(encoding="utf-8")
     made = nbformat.reads(notebook(text, None), as_version=4)
     nbformat.validate(made)
     wanted = jupytext.reads(text, fmt="md:myst")
-    assert [c.source for c in made.cells] == [c.source for c in wanted.cells]
+    assert "clone it, and type `make lab` there" in made.cells[0].source
+    assert [c.source for c in made.cells[1:]] == [c.source for c in wanted.cells]
     assert not any(cell.get("outputs") for cell in made.cells)
     assert notebook(text, None) == notebook(text, None)
 
@@ -77,14 +79,32 @@ def test_the_notebook_is_the_chapter_without_outputs(chapter: str) -> None:
 def test_in_colab_the_notebook_first_brings_what_it_needs() -> None:
     text = trial.chapter_text("One", "1 + 1")
     made = nbformat.reads(notebook(text, GITHUB), as_version=4)
-    first = made.cells[0].source
+    assert f"the book's repository, <{GITHUB.url}>," in made.cells[0].source
+    first = made.cells[1].source
     assert "git clone" in first
     assert f"--branch main {GITHUB.url} the-book" in first
     assert "%pip install --quiet ./the-book\n" in first
     assert "%cd the-book/book" in first
-    assert [c.source for c in made.cells[1:]] == [
-        c.source for c in nbformat.reads(notebook(text, None), as_version=4).cells
+    assert [c.source for c in made.cells[2:]] == [
+        c.source for c in nbformat.reads(notebook(text, None), as_version=4).cells[1:]
     ]
+
+
+def test_the_notebook_has_the_outputs_of_the_run() -> None:
+    text = trial.chapter_text("One", "1 + 1", "2 + 2", parameters="n = 1")
+
+    def run(source: str, *texts: str) -> dict[str, Any]:
+        outputs = [{"output_type": "stream", "name": "stdout", "text": text} for text in texts]
+        return {"source": source, "outputs": outputs}
+
+    executed = [run("n = 1"), run("n = 3"), run("1 + 1", "2"), run("2 + 2", "4", "four")]
+    made = nbformat.reads(notebook(text, None, executed), as_version=4)
+    nbformat.validate(made)
+    assert {c.source: [o.text for o in c.outputs] for c in made.cells if c.cell_type == "code"} == {
+        "n = 1": [],
+        "1 + 1": ["2"],
+        "2 + 2": ["4", "four"],
+    }
 
 
 def built(root: Path, options: dict[str, str]) -> Path:
