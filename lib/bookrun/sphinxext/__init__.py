@@ -143,6 +143,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)
+    app.connect("doctree-resolved", theme_fixes.shorten_chapter_links)
     app.connect("html-page-context", theme_fixes.page)
     app.connect("html-page-context", page_description.add)
     app.connect("html-page-context", notebook_links.add_line)

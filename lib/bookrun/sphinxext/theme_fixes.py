@@ -22,6 +22,19 @@ QUOTE_NOT_FROM_DISK = (
 )
 
 
+#: The paper's section at the end of a title, as in "Linear convergence (§2.2, Theorem 3)".
+_SECTION = re.compile(r"\s*\((?:§|Appendix )(?:[^()]|\([^()]*\))*\)$")
+
+
+def shorten_chapter_links(_app: Sphinx, tree: nodes.document, _page: str) -> None:
+    """Leave the paper's section out where a sentence names a chapter by its title."""
+    for name in tree.findall(
+        lambda node: "doc" in getattr(node, "attributes", {}).get("classes", [])
+    ):
+        for text in list(name.findall(nodes.Text)):
+            text.parent.replace(text, nodes.Text(_SECTION.sub("", text.astext())))
+
+
 def use_templates(_app: Sphinx, config: Config) -> None:
     """Put our templates before the theme's of the same name."""
     config.templates_path.insert(0, str(_TEMPLATES))
