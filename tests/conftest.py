@@ -1,6 +1,7 @@
-"""What every test shares: the Hypothesis profile, and the cores."""
+"""What every test shares: the Hypothesis profile, the cores, and Ctrl-C."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, Phase, settings
 
@@ -9,6 +10,10 @@ from hypothesis import HealthCheck, Phase, settings
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _workers > 1:
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // _workers))
+
+# A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["bookrun.ledger.pytest_plugin"]
 

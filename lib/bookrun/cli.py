@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 
 from bookrun.errors import BookError
-from bookrun.execution.kernel import settle_environment
+from bookrun.execution.kernel import settle_environment, settle_home
 from bookrun.project import Project
 
 #: Each command's module under ``bookrun.commands``, and what it does. A module has ``arguments``,
@@ -48,10 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
             command.arguments(added)
             added.set_defaults(run=command.run)
     options = parser.parse_args(given)
+    project = Project(Path.cwd())
+    settle_home(project.build / "home")
     settle_environment()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return int(options.run(Project(Path.cwd()), options))
+        return int(options.run(project, options))
     except BookError as error:
         print(error, file=sys.stderr)
         return 1

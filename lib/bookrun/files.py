@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -13,6 +14,8 @@ from bookrun.errors import BookError
 from localgd.files import clear, hold, write_atomically
 
 _SCRATCH = "bookrun-"
+#: What both systems call it: RENAME_EXCHANGE and RENAME_SWAP.
+_EXCHANGE = 2
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -74,20 +77,37 @@ def clear_unfinished(directory: Path) -> None:
 
 
 def swap_directory(new: Path, current: Path) -> None:
-    """Put ``new`` in the place of ``current`` by renaming; :func:`recover` mends a crash between.
+    """Put ``new`` in the place of ``current``, which a reader finds there at any moment.
 
-    A directory that is not empty cannot be renamed over, so the old one steps aside first.
+    A directory that is not empty cannot be renamed over.  Where the two cannot change their names
+    in one step, the old one steps aside first; :func:`recover` mends a crash between.
     """
     aside = current.with_name(current.name + ".old")
     recover(current)
-    if current.exists():
+    if not current.exists():
+        new.rename(current)
+    elif _exchange(new, current):
+        new.rename(aside)
+    else:
         current.rename(aside)
-    new.rename(current)
+        new.rename(current)
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two paths change their names in one step; return whether system and disk can do that."""
+    library = ctypes.CDLL(None)
+    for name in ("renameat2", "renameatx_np"):  # Linux, macOS
+        if hasattr(library, name):
+            paths = (os.fsencode(path.absolute()) for path in (one, other))
+            first, second = (ctypes.c_char_p(path) for path in paths)
+            done = getattr(library, name)(-1, first, -1, second, ctypes.c_uint(_EXCHANGE))
+            return int(done) == 0
+    return False
+
+
 def recover(current: Path) -> None:
-    """Undo a swap that was cut between its two renames, or finish one cut after them."""
+    """Undo a swap that was cut while there was no ``current``, or finish one cut after that."""
     aside = current.with_name(current.name + ".old")
     if aside.exists() and not current.exists():
         aside.rename(current)

@@ -100,6 +100,10 @@ class _Words:
             return f"{self.of(value.__self__)}.{value.__func__.__name__}"
         if isinstance(value, types.FunctionType):
             return self._of_function(value)
+        if isinstance(value, types.GeneratorType):
+            frame = value.gi_frame
+            reached = () if frame is None else (frame.f_lasti, frame.f_locals)
+            return f"generator {self.of(value.gi_code)} {self.of(reached)}"
         if isinstance(value, nn.Module):
             return self._of_module(value)
         if isinstance(value, types.BuiltinFunctionType | types.ModuleType):

@@ -4,12 +4,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from bookrun import files
 from bookrun.errors import BookError
 from bookrun.files import (
     build_lock,
@@ -139,11 +142,37 @@ def make(directory: Path, text: str) -> Path:
     return directory
 
 
-def test_a_swap_puts_the_new_directory_in_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exchange", [files._exchange, lambda *_: False], ids=["one", "two"])
+def test_a_swap_puts_the_new_directory_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: Callable[[Path, Path], bool]
+) -> None:
+    monkeypatch.setattr(files, "_exchange", exchange)
     current = tmp_path / "html"
     swap_directory(make(tmp_path / "new", "1"), current)
     swap_directory(make(tmp_path / "new", "2"), current)
     assert (current / "index.html").read_text() == "2"
+    assert list(tmp_path.iterdir()) == [current]
+
+
+def test_at_no_moment_of_a_swap_is_there_no_site(tmp_path: Path) -> None:
+    current, new = make(tmp_path / "html", "1"), make(tmp_path / "new", "2")
+    if not files._exchange(new, current):
+        pytest.skip("two directories cannot exchange their names here")
+    assert (current / "index.html").read_text() == "2"
+    seen = []
+
+    def look(_frame: FrameType, _event: str, _arg: object) -> Any:
+        seen.append((current / "index.html").read_text())
+        return look  # before each statement of each function that is called
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        swap_directory(new, current)
+    finally:
+        sys.settrace(before)
+    assert seen == sorted(seen, reverse=True)
+    assert set(seen) == {"1", "2"}
     assert list(tmp_path.iterdir()) == [current]
 
 

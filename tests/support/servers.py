@@ -16,6 +16,9 @@ from typing import Any
 
 import trial
 
+#: Seconds, far more than is needed, for a machine that does other things.
+PATIENCE = 600
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -34,7 +37,7 @@ class Lab:
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             text = response.read()
         return json.loads(text) if text else None
 
@@ -85,17 +88,17 @@ def lab(root: Path, home: Path) -> Iterator[Lab]:
         yield Lab(root, runtime, found["url"], found["token"])
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def _address(runtime: Path, process: "subprocess.Popen[bytes]", log: Path) -> dict[str, Any]:
     """Where the server listens, once it does."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
         for path in runtime.glob(f"jpserver-{process.pid}.json"):
             try:
                 found: dict[str, Any] = json.loads(path.read_text())
-                urllib.request.urlopen(f"{found['url']}api", timeout=10).close()
+                urllib.request.urlopen(f"{found['url']}api", timeout=PATIENCE).close()
             except (ValueError, OSError):
                 continue
             return found
@@ -117,15 +120,22 @@ def serve(root: Path, terminal: Path) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            assert process.wait(60) == 130
+            assert process.wait(PATIENCE) == 130
 
 
 def _until_it_listens(port: int, process: "subprocess.Popen[bytes]") -> None:
     while process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+            socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
         except ConnectionRefusedError:
             time.sleep(0.1)
         else:
             return
     raise AssertionError(f"the server ended with {process.returncode}")
+
+
+def save(path: Path, text: str) -> None:
+    """A save in one step, as editors do it: nobody sees half of the text."""
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_text(text, encoding="utf-8")
+    hidden.replace(path)

@@ -32,6 +32,17 @@ def thread_environment(count: int) -> dict[str, str]:
     return {f"{library}_NUM_THREADS": str(count) for library in libraries}
 
 
+def settle_home(place: Path) -> None:
+    """Let a user without ``HOME`` and without an entry in the list of users live in ``place``.
+
+    Jupyter asks for a home, and so do the programs of others that it starts.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(place)
+
+
 def settle_environment() -> None:
     """Make a relative ``LOCALGD_DATA`` absolute, and let every terminal show every text.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bookrun.display.reports import TRACES
+from bookrun.execution.kernel import settle_home
 from bookrun.execution.notebook_worker import Order, account_in
 from bookrun.execution.process_pool import start
 from bookrun.files import digest, digest_files
@@ -81,8 +82,9 @@ def run_point(assignment: Assignment) -> Delivery:
     """
     from distributed import get_worker
 
-    _same_here(assignment)
     worker = get_worker()
+    settle_home(Path(worker.local_directory) / "home")
+    _same_here(assignment)
     worker.log_event(TOPIC, {"start": assignment.id})
     # The cluster clears its directory, also after a worker was killed.
     with tempfile.TemporaryDirectory(prefix="point-", dir=worker.local_directory) as scratch:

@@ -12,13 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localgd.datasets.dataset import Choice, Dataset, Source, choose
-from localgd.datasets.download import Remote, UnreachableError, fetch, find_local, known, sha256
+from localgd.datasets.download import (
+    Remote,
+    UnreachableError,
+    fetch,
+    find_local,
+    find_named,
+    known,
+    sha256,
+)
 from localgd.datasets.images import Split, count, dataset, share
 from localgd.datasets.stand_in import patches
 
-_HOME = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+_ARCHIVE = "cifar-10-binary.tar.gz"
+_HOME = f"https://www.cs.toronto.edu/~kriz/{_ARCHIVE}"
 _HOME_BYTES, _HOME_MD5 = 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"
 _SIZES = {"train": 50_000, "test": 10_000}
+_PICKLED = "of the Python version, pickles, which may run any code and are not read"
+#: The forms in which others keep it, torchvision among them.
+_UNREAD = {
+    _ARCHIVE: "not unpacked",
+    "cifar-10-batches-py/data_batch_1": _PICKLED,
+    "cifar-10-batches-py/test_batch": _PICKLED,
+    "cifar-10-python.tar.gz": _PICKLED,
+}
 _BATCH = 10_000  # records in a file
 _START = 1000  # records in the beginning of the test batch, and samples that the paper uses
 _RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue planes by rows
@@ -36,7 +53,8 @@ def cifar10(
 
     `first`: the first so many samples of the split; None for all.  Only the files that hold
     them are needed: `cifar-10-batches-bin/data_batch_1.bin` alone up to 10,000, and so on;
-    up to 1000 test images `cifar10_test_first1000.bin` will do.
+    up to 1000 test images `cifar10_test_first1000.bin` will do.  The Python version is not read:
+    its files are pickles, which may run any code.
     `source`: "real" makes data that cannot be had an error; "auto" falls back on the
     stand-in, also where only a part of what is asked for is on this machine; "stand-in" asks
     for it.  The stand-in is as many patches cut from ten regions of scikit-learn's two sample
@@ -58,7 +76,7 @@ def _real(split: Split, n: int) -> Dataset:
     try:
         files = [fetch(remote) for remote in _holding(split, n)]
     except UnreachableError as error:
-        raise UnreachableError(f"{error}; {_at_hand(split)}") from error
+        raise UnreachableError(f"{error}; {_at_hand(split)}{_unread()}") from error
     records = np.concatenate([_records(content) for _, content in files])[:n]
     return dataset(
         records[:, 1:].reshape(n, 3, 32, 32),
@@ -93,6 +111,15 @@ def _at_hand(split: Split) -> str:
         held = 0 if find_local(_TEST_START) is None else _START
     samples = f"the first {held}" if held else "none"
     return f"of the {_SIZES[split]} samples of the {split} split {samples} are on this machine"
+
+
+def _unread() -> str:
+    """Say what is on this machine in a form that is not read, and what to do about it."""
+    for name, form in _UNREAD.items():
+        if (path := find_named((name,))) is not None:
+            place = path.parents[name.count("/")]
+            return f"; {path} is {form}: unpack the binary version, {_ARCHIVE}, into {place}"
+    return ""
 
 
 def _records(content: bytes, size: int | None = None) -> NDArray[np.uint8]:

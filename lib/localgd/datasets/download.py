@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +59,11 @@ def find_local(remote: Remote) -> Path | None:
 
     Raises `ValueError` where `LOCALGD_DATA` does not name a directory.
     """
-    names = (remote.name, *remote.others)
+    return find_named((remote.name, *remote.others))
+
+
+def find_named(names: Sequence[str]) -> Path | None:
+    """Return the first file of these names in `LOCALGD_DATA` or the cache, or None."""
     found = (place / name for place in _places() for name in names)
     return next((path for path in found if path.is_file()), None)
 

@@ -6,6 +6,7 @@ costs no more than its operations do; it can be rewritten, compiled, measured an
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -169,6 +170,8 @@ def _shares_memory(node: Node) -> bool:
     """Return whether the result of `node` is a view of its first input or one of its results."""
     if node.op != "call_function":
         return False
+    if node.target is operator.getitem:  # one of several results, as `split` has them
+        return _shares_memory(node.all_input_nodes[0])
     schema = getattr(node.target, "_schema", None)
     if schema is None:
         return False

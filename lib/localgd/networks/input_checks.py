@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from localgd.networks.node_function import Loss, copied
 
@@ -35,11 +36,41 @@ def check_module(module: nn.Module) -> None:
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse:
             raise ValueError(f"{where} has sparse gradients: make it with sparse=False")
     for path, parameter in module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise ValueError(
+                f"parameter {path} of {name} has no shape yet, as lazy parts have none: call the "
+                "module once on some samples"
+            )
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             raise ValueError(
                 f"parameter {path} of {name} has gradient hooks, which stacked nodes would not "
                 "call: mask the parameter in forward instead"
             )
+
+
+def check_memory(module: nn.Module) -> None:
+    """Raise `ValueError` where two parameters or buffers of `module` lie in the same memory.
+
+    A step of one would move the other as well, and a copy of the module would part them.
+    """
+    named = [*module.named_parameters(), *module.named_buffers()]
+    places: dict[int, list[tuple[str, Tensor]]] = {}
+    for name, tensor in named:
+        for other, before in places.setdefault(tensor.untyped_storage().data_ptr(), []):
+            if tensor.numel() and before.numel() and _overlap(tensor, before):
+                raise ValueError(
+                    f"{other} and {name} of {type(module).__name__} lie in the same memory without "
+                    "being one parameter, and each node needs a copy: assign the parameter itself, "
+                    "or use one of them in forward in place of the other"
+                )
+        places[tensor.untyped_storage().data_ptr()].append((name, tensor))
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors in the same storage have an entry in common."""
+    entries = torch.arange(one.untyped_storage().nbytes() // one.element_size())
+    shared = [entries.as_strided(t.shape, t.stride(), t.storage_offset()) for t in (one, other)]
+    return bool(torch.isin(shared[0], shared[1]).any())
 
 
 def check_samples(module: nn.Module, loss: Loss, nodes: Sequence[Node]) -> None:

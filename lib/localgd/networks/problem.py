@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from localgd.fingerprint import describe, digest
-from localgd.networks.input_checks import check_module, check_samples, check_untrained
+from localgd.networks.input_checks import check_memory, check_module, check_samples, check_untrained
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
 from localgd.networks.samples import cast, pairs, stacked
@@ -68,6 +68,7 @@ class NetworkProblem(Problem):
         self.num_nodes = len(nodes)
         self.samples = [len(target) for _, target in nodes]
         check_module(module)
+        check_memory(module)
         check_untrained(loss)
         # Where the samples are; `to` moves all of them.
         module = copied(module).cpu()

@@ -7,9 +7,12 @@ attribute, a closure or a global is not repeated, so it must not matter to the n
 from __future__ import annotations
 
 import functools
+import sys
+import sysconfig
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -56,20 +59,18 @@ def python_state(module: nn.Module, loss: Any) -> dict[str, str]:
     """Return what a call of `module` and `loss` may have changed, by name, to be compared.
 
     Attributes of the parts and of their classes, and what their code reads from closures,
-    globals and default arguments, each as a digest.
+    globals and default arguments, each as a digest; of functions and classes that it names as
+    well, where they are the user's own.  The buffers of a loss are among it: no x holds them.
     """
-    state: dict[str, str] = {}
-    for name, part in module.named_modules():
-        where = f"{type(module).__name__}{'.' if name else ''}{name}"
-        _add_object(state, where, part)
-        for table in _HOOKS:
-            for hook in getattr(part, table, {}).values():
-                _add_callable(state, f"a hook of {where}", hook)
+    found = _State()
+    found.add_module(type(module).__name__, module)
     if isinstance(loss, nn.Module):
-        _add_object(state, "the loss", loss)
+        found.add_module("the loss", loss)
+        for name, buffer in loss.named_buffers():
+            found.add(f"buffer {name} of the loss", buffer)
     else:
-        _add_callable(state, "the loss", loss)
-    return state
+        found.add_callable("the loss", loss)
+    return found.digests
 
 
 def containers(module: nn.Module) -> Iterator[dict[Any, Any] | list[Any] | tuple[Any, ...]]:
@@ -94,60 +95,118 @@ def containers(module: nn.Module) -> Iterator[dict[Any, Any] | list[Any] | tuple
             left.append(vars(value))
 
 
-def _add_object(state: dict[str, str], where: str, part: Any) -> None:
-    """Add the attributes of an object and its class, and what its `forward` reads elsewhere."""
-    for name, value in vars(part).items():
-        if name not in _OWN:
-            state[f"attribute {name} of {where}"] = _digest(value)
-    for kind in type(part).__mro__:
-        if kind.__module__.partition(".")[0] in ("torch", "builtins"):
-            break
-        for name, value in vars(kind).items():
-            if isinstance(value, FunctionType):
-                _add_code(state, where, value)
-            elif not name.startswith("__"):
-                state[f"attribute {name} of class {kind.__name__}"] = _digest(value)
+class _State:
+    """What can be reached from some code and may change, each by name, as a digest."""
 
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self._seen: set[int] = set()
 
-def _add_callable(state: dict[str, str], where: str, function: Any) -> None:
-    """Add what a function reads, or an object that can be called."""
-    if isinstance(function, functools.partial):
-        state[f"the arguments of {where}"] = _digest([function.args, function.keywords])
-        _add_callable(state, where, function.func)
-    elif isinstance(function, MethodType):
-        _add_callable(state, where, function.__func__)
-        _add_object(state, where, function.__self__)
-    elif isinstance(function, FunctionType):
-        _add_code(state, where, function)
-    elif hasattr(function, "__dict__") and not isinstance(function, type):
-        _add_object(state, where, function)
-
-
-def _add_code(state: dict[str, str], where: str, function: FunctionType) -> None:
-    if function.__module__ and function.__module__.partition(".")[0] == "torch":
-        return
-    for name in _names(function.__code__):
-        value = function.__globals__.get(name)
-        if value is not None and not callable(value) and not isinstance(value, ModuleType):
-            state[f"{name}, which {where} reads,"] = _digest(value)
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+    def add(self, what: str, value: Any) -> None:
+        """Add one value, its type where it lets nobody look."""
         try:
-            state[f"{name}, which {where} reads,"] = _digest(cell.cell_contents)
-        except ValueError:  # not assigned yet
-            continue
-    state[f"a default argument of {function.__qualname__}"] = _digest(
-        [function.__defaults__, vars(function)]
+            self.digests[what] = digest(value)
+        except Exception:
+            self.digests[what] = type(value).__name__
+
+    def add_module(self, name: str, module: nn.Module) -> None:
+        """Add all parts of a module, and their hooks."""
+        for path, part in module.named_modules():
+            where = f"{name}.{path}" if path else name
+            self.add_object(where, part)
+            for table in _HOOKS:
+                for hook in getattr(part, table, {}).values():
+                    self.add_callable(f"a hook of {where}", hook)
+
+    def add_object(self, where: str, part: Any) -> None:
+        """Add the attributes of an object and its class, and what its methods read elsewhere."""
+        for name, value in vars(part).items():
+            if name not in _OWN:
+                self.add(f"attribute {name} of {where}", value)
+                self._add_reached(where, value)
+        self._add_class(where, type(part))
+
+    def add_callable(self, where: str, function: Any) -> None:
+        """Add what a function reads, or an object that can be called."""
+        if isinstance(function, functools.partial):
+            self.add(f"the arguments of {where}", [function.args, function.keywords])
+            self.add_callable(where, function.func)
+        elif isinstance(function, MethodType):
+            self.add_callable(where, function.__func__)
+            self.add_object(where, function.__self__)
+        elif isinstance(function, FunctionType):
+            self._add_code(where, function)
+        elif hasattr(function, "__dict__") and not isinstance(function, type):
+            self.add_object(where, function)
+
+    def _add_class(self, where: str, kind: type) -> None:
+        for each in kind.__mro__:
+            if each.__module__.partition(".")[0] in ("torch", "builtins"):
+                break
+            if id(each) in self._seen:
+                continue
+            self._seen.add(id(each))
+            for name, value in vars(each).items():
+                if isinstance(value, FunctionType):
+                    self._add_code(where, value)
+                elif not name.startswith("__"):
+                    self.add(f"attribute {name} of class {each.__name__}", value)
+
+    def _add_code(self, where: str, function: FunctionType) -> None:
+        if function.__module__ and function.__module__.partition(".")[0] == "torch":
+            return
+        if id(function) in self._seen:
+            return
+        self._seen.add(id(function))
+        names = _names(function.__code__)
+        for name in names:
+            value = function.__globals__.get(name)
+            if isinstance(value, ModuleType) and not _is_installed(value.__name__):
+                for inner in names & vars(value).keys():
+                    self._add_read(f"{name}.{inner}", where, vars(value)[inner])
+            elif value is not None:
+                self._add_read(name, where, value)
+        closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in closure:
+            try:
+                self._add_read(name, where, cell.cell_contents)
+            except ValueError:  # not assigned yet
+                continue
+        self.add(
+            f"a default argument or attribute of {function.__qualname__}",
+            [function.__defaults__, vars(function)],
+        )
+
+    def _add_read(self, name: str, where: str, value: Any) -> None:
+        if not isinstance(value, ModuleType | FunctionType | type):
+            self.add(f"{name}, which {where} reads,", value)
+        self._add_reached(where, value)
+
+    def _add_reached(self, where: str, value: Any) -> None:
+        """Add what a function, a class or an object that some code names reads itself."""
+        kind = value if isinstance(value, FunctionType | type) else type(value)
+        if _is_installed(kind.__module__ or ""):
+            return
+        if isinstance(kind, FunctionType):
+            self._add_code(f"{kind.__name__}, which {where} calls,", kind)
+        elif not isinstance(value, nn.Module):
+            self._add_class(where, kind)
+
+
+@functools.cache
+def _is_installed(name: str) -> bool:
+    """Return whether a module is Python's own or an installed package's: it keeps its state."""
+    if name == "__main__":
+        return False
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None:
+        return name in sys.builtin_module_names
+    installed = (
+        sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     )
+    return any(Path(file).is_relative_to(each) for each in installed)
 
 
 def _names(code: CodeType) -> set[str]:
     inner = [_names(each) for each in code.co_consts if isinstance(each, CodeType)]
     return set(code.co_names).union(*inner)
-
-
-def _digest(value: Any) -> str:
-    """Return a digest of `value`, its type where it lets nobody look."""
-    try:
-        return digest(value)
-    except Exception:
-        return type(value).__name__

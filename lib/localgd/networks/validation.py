@@ -102,6 +102,11 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
             losses, gradients = function.nodes(*stack)
         except (RuntimeError, NotImplementedError):
             return
+        if losses.requires_grad or gradients.requires_grad:
+            raise ValueError(
+                f"{name} and its loss read a tensor that requires a gradient and is no parameter "
+                f"of {name}: make it one (nn.Parameter, or the part that has it), or detach it"
+            )
         for loss, gradient in zip(losses, gradients, strict=True):
             if not _agree(function.layout, torch.cat([loss[None], gradient]), first):
                 raise ValueError(
@@ -117,7 +122,7 @@ def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> N
         if before.get(what) != after.get(what):
             raise ValueError(
                 f"{what} changes from call to call: {name} and its loss keep state in Python, "
-                "which batching would freeze. Keep state in buffers"
+                "which batching would freeze. Keep state in buffers of the module"
             )
 
 

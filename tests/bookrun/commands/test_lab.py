@@ -12,7 +12,7 @@ from jupyter_client import BlockingKernelClient
 import servers
 import trial
 from bookrun.project import Project
-from servers import Lab
+from servers import PATIENCE, Lab
 
 BOOK = trial.ROOT / "book"
 CHAPTERS = Project(trial.ROOT).toc
@@ -125,12 +125,12 @@ def test_a_chapter_runs_with_the_projects_python_in_the_books_directory(lab: Lab
     client.load_connection_file()
     client.start_channels(hb=False)  # a heartbeat that is late on a busy machine is no death
     try:
-        client.wait_for_ready(timeout=300)
+        client.wait_for_ready(timeout=PATIENCE)
         said: list[str] = []
         code = "import os, sys, localgd, bookrun; print(sys.prefix, os.getcwd(), sep='\\n')"
         reply = client.execute_interactive(
             code,
-            timeout=300,
+            timeout=PATIENCE,
             output_hook=lambda message: said.append(message["content"].get("text", "")),
         )
         assert reply["content"]["status"] == "ok"
@@ -145,7 +145,7 @@ def test_a_chapter_runs_with_the_projects_python_in_the_books_directory(lab: Lab
 def test_a_double_click_opens_a_notebook(lab: Lab) -> None:
     url = f"{lab.url}lab/api/settings/@jupyterlab/docmanager-extension:plugin"
     request = urllib.request.Request(url, headers={"Authorization": f"token {lab.token}"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         found = json.load(response)
     viewers = found["schema"]["properties"]["defaultViewers"]["default"]
     assert viewers["markdown"] == "Jupytext Notebook"

@@ -40,7 +40,7 @@ async def connected(port: int) -> WebSocketClientConnection:
 async def news(line: WebSocketClientConnection, state: str) -> dict[str, Any]:
     """The next news of this state."""
     while True:
-        message = await asyncio.wait_for(_message(line), timeout=600)
+        message = await asyncio.wait_for(_message(line), timeout=servers.PATIENCE)
         if message["state"] == state:
             return message
 
@@ -75,13 +75,13 @@ def test_a_save_reaches_the_browser_and_a_failure_is_told_and_mended(
 
         chapter = project.book / "one.md"
         good = chapter.read_text()
-        chapter.write_text(good.replace("x = 1", "raise ValueError('seven')"))
+        servers.save(chapter, good.replace("x = 1", "raise ValueError('seven')"))
         failed = await news(line, "failed")
         assert "ValueError: seven" in failed["text"]
         assert failed["site"] == first["site"]  # the old site stands
         assert "ValueError: seven" in terminal.read_text()
 
-        chapter.write_text(good.replace("x = 1", "x = 41 + 1"))
+        servers.save(chapter, good.replace("x = 1", "x = 41 + 1"))
         mended = await news(line, "ready")
         assert mended["site"] != first["site"]
         assert mended["site"] in page(port, "one.html")
@@ -102,7 +102,7 @@ def test_only_sources_make_it_build(served: tuple[Project, int, Path]) -> None:
         (project.book / ".ipynb_checkpoints" / "intro-checkpoint.md").write_text("# Old\n")
         (project.book / ".intro.md.swp").write_text("x")
         (project.book / "notes.txt").write_text("x")
-        (project.book / "intro.md").write_text(INTRO.replace("5", "6"))
+        servers.save(project.book / "intro.md", INTRO.replace("5", "6"))
         message = await _message(line)
         assert message["state"] == "building"
         second = await news(line, "ready")
@@ -190,7 +190,7 @@ def test_it_ends_however_often_it_is_told_to(tmp_path: Path, signals: list[str])
         process.stdout.readline()  # it serves
         for name in signals:
             process.send_signal(getattr(signal, name))
-        _, complaints = process.communicate(timeout=600)
+        _, complaints = process.communicate(timeout=servers.PATIENCE)
     finally:
         process.kill()
         process.wait()

@@ -22,6 +22,8 @@ from bookrun.sweeps import Results, run, sweep
 from bookrun.sweeps.cluster import connected
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, points_of
 
+#: Seconds, far more than is needed, for a machine that does other things.
+PATIENCE = 600
 #: Notes that it was started, and waits where it is asked to until a file lets it go on.
 CELL = """\
 import os, time
@@ -62,7 +64,7 @@ def starts(project: Project, number: int) -> list[int]:
     return [int(line) for line in path.read_text().split()] if path.is_file() else []
 
 
-def until(holds: Callable[[], object], seconds: float = 600) -> None:
+def until(holds: Callable[[], object], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"still not so after {seconds} s"
@@ -189,7 +191,7 @@ def test_a_process_that_is_killed_costs_one_retry_of_one_point(tmp_path: Path) -
             victim.send_signal(signal.SIGKILL)
         until(lambda: all(len(starts(project, number)) == 2 for number in (1, 2, 4)))
         (project.book / "go").touch()
-        _, complaints = process.communicate(timeout=600)
+        _, complaints = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
@@ -217,7 +219,7 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(
             os.killpg(process.pid, kill)  # as a terminal does: to the workers too
         else:
             os.kill(process.pid, kill)
-        _, complaints = process.communicate(timeout=600)
+        _, complaints = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
@@ -226,7 +228,7 @@ def test_an_interrupted_sweep_goes_on_and_repeats_nothing(
         assert complaints.splitlines()[-1] == "Interrupted: what had finished is kept."
         assert "Traceback" not in complaints
     for orphan in above:
-        until(lambda orphan=orphan: not alive(orphan), seconds=600)
+        until(lambda orphan=orphan: not alive(orphan))
     assert not list((tmp_path / "build" / "sweeps" / "points").rglob("*.tmp"))
     (project.book / "go").touch()
     frame = sweep(tmp_path / "sweeps" / "trial.yaml", jobs=1).frame.set_index("number")
@@ -252,7 +254,7 @@ def test_a_sweep_whose_workers_are_hit_while_they_start_ends(
     try:
         until(lambda: starting(process.pid))
         os.killpg(process.pid, number)
-        _, complaints = process.communicate(timeout=600)
+        _, complaints = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
@@ -291,6 +293,8 @@ def test_a_scheduler_of_ones_own_is_used(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_dies_leaves_no_results_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    from distributed import Client
+
     project = make(tmp_path, "list: [{number: 1}, {number: 2, wait: true}]")
     file = tmp_path / "scheduler.json"
     scheduler = subprocess.Popen(
@@ -306,11 +310,13 @@ def test_a_scheduler_that_dies_leaves_no_results_and_the_sweep_goes_on(tmp_path:
         stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(trial.ROOT / "lib")},
     )  # fmt: skip
     address = json.loads(file.read_text())["address"]
+    with Client(address, timeout=PATIENCE) as client:
+        client.wait_for_workers(1, timeout=PATIENCE)
     process = start(project, "--scheduler", address)
     try:
         until(lambda: starts(project, 2))
         scheduler.kill()
-        _, complaints = process.communicate(timeout=600)
+        _, complaints = process.communicate(timeout=PATIENCE)
     finally:
         for each in (process, scheduler, worker):
             each.kill()

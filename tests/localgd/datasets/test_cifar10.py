@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import pickle
 import tarfile
 
 import numpy as np
@@ -115,6 +117,37 @@ def test_a_gap_in_the_batches_ends_what_is_at_hand(given, small):
         download.UnreachableError, match="of the train split none are on this machine"
     ):
         datasets.cifar10(first=1, source="real")
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("cifar-10-batches-py/data_batch_1", "of the Python version, pickles, which may run"),
+        ("cifar-10-batches-py/test_batch", "of the Python version, pickles, which may run"),
+        ("cifar-10-python.tar.gz", "of the Python version, pickles, which may run"),
+        ("cifar-10-binary.tar.gz", "not unpacked"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_is_here_in_another_form_is_named_and_never_read(
+    given, small, tmp_path, name, form, split
+):
+    class Mark:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    path = given / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps(Mark()))
+    with pytest.raises(download.UnreachableError) as caught:
+        datasets.cifar10(split, source="real")
+    said = str(caught.value)
+    assert f"{path} is {form}" in said
+    assert said.endswith(f": unpack the binary version, cifar-10-binary.tar.gz, into {given}")
+    assert f"{path} is {form}" in datasets.cifar10(split).source.description
+    assert not (tmp_path / "executed").exists()
+    put(given, small, *TRAIN, TEST)
+    assert datasets.cifar10(split, source="real").source.kind == "real"
 
 
 def test_the_beginning_of_the_test_batch_serves_as_far_as_it_goes(given, small):

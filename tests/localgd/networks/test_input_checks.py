@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from alone import train_alone
 from localgd import NetworkProblem, run
 from modules import CROSS_ENTROPY, mlp
 
@@ -108,6 +109,45 @@ class Checkpointed(nn.Module):
         return self.last(checkpoint(self.first, x, use_reentrant=False))
 
 
+class SameMemory(nn.Module):
+    """An encoder and a decoder whose weights lie in one memory, without being one parameter."""
+
+    def __init__(self, *, turned: bool) -> None:
+        super().__init__()
+        self.code, self.back = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.last = nn.Linear(6, 3)
+        weight = self.code.weight.data
+        self.back.weight.data = weight.t() if turned else weight
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.back(torch.tanh(self.code(x)))))
+
+
+class OneBlock(nn.Module):
+    """Parameters that are the columns and the rest of one block of memory: each its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        block = 0.1 * torch.randn(7, 6)
+        self.even = nn.Parameter(block[:6, 0::2])
+        self.odd = nn.Parameter(block[:6, 1::2])
+        self.bias = nn.Parameter(block[6, :3])
+
+    def forward(self, x):
+        return x @ self.even + torch.tanh(x @ self.odd) + self.bias
+
+
+def test_parameters_in_one_block_of_memory_are_each_their_own():
+    start = OneBlock()
+    inputs, targets = data(8, 8)
+    call = {"local_steps": 2, "step_size": 0.1, "rounds": 3, "device": "cpu"}
+    found = run(NetworkProblem(start, inputs, targets, CROSS_ENTROPY), **call)
+    expected = train_alone(
+        start, inputs, targets, CROSS_ENTROPY, etas=[0.1] * 2, rounds=3, steps=[2] * 2
+    )
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-5)
+
+
 def hooked() -> nn.Module:
     module = mlp()
     module[0].register_full_backward_hook(lambda *_: None)
@@ -125,6 +165,12 @@ def compiled_inside() -> nn.Module:
     [
         (hooked, "part 0 of Sequential has backward hooks"),
         (lambda: torch.compile(mlp()), "OptimizedModule is compiled by torch.compile"),
+        (
+            lambda: SameMemory(turned=False),
+            r"code\.weight and back\.weight of SameMemory lie in the same memory",
+        ),
+        (lambda: SameMemory(turned=True), r"code\.weight and back\.weight of SameMemory lie in"),
+        (lambda: nn.LazyLinear(3), "parameter weight of LazyLinear has no shape yet"),
         (compiled_inside, "part 0 of Sequential is compiled by torch.compile"),
         (
             lambda: nn.Sequential(nn.Embedding(9, 3, sparse=True), nn.Flatten()),

@@ -1,8 +1,9 @@
 """What modules keep in Python: harmless leftovers are put back, what shows later is refused."""
 
 import itertools
+import json
 import warnings
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -284,6 +285,71 @@ class CountsInHook(Linear):
         return self.last(x)
 
 
+def halved(outputs):
+    """Count in an attribute of the function itself."""
+    halved.calls = getattr(halved, "calls", 0) + 1
+    return outputs * (1 if halved.calls <= 50 else 0.5)
+
+
+class CountsInHelper(Linear):
+    """Calls a function that counts."""
+
+    def forward(self, x):
+        return halved(self.last(x))
+
+
+class CountsInGlobalOfHelper(Linear):
+    """Calls a function that calls a function that counts in a global."""
+
+    def forward(self, x):
+        return self.last(x) * factor()
+
+
+def factor():
+    return counted()
+
+
+def counted():
+    CALLS["so far"] += 1
+    return 1 if CALLS["so far"] <= 50 else 2
+
+
+class Elsewhere:
+    """Where somebody else counts."""
+
+    calls = 0
+
+
+class CountsInOtherClass(Linear):
+    """Counts in a class that is not its own."""
+
+    def forward(self, x):
+        Elsewhere.calls += 1
+        return self.last(x) * (1 if Elsewhere.calls <= 50 else 2)
+
+
+ELSEWHERE = ModuleType("elsewhere")
+ELSEWHERE.calls = 0
+
+
+class CountsInModule(Linear):
+    """Counts in a module that its own imports."""
+
+    def forward(self, x):
+        ELSEWHERE.calls += 1
+        return self.last(x) * (1 if ELSEWHERE.calls <= 50 else 2)
+
+
+class CountsInGenerator(Linear):
+    """Asks a generator, which cannot be copied, and which its forward reads from outside."""
+
+    def forward(self, x):
+        return self.last(x) * next(FACTORS)
+
+
+FACTORS = (1 if number < 50 else 2 for number in itertools.count())
+
+
 class CachesWeights(Linear):
     """Keeps something of its first parameters."""
 
@@ -303,10 +369,18 @@ class CachesWeights(Linear):
         (CountsInGlobal, "CALLS, which CountsInGlobal reads, changes from call to call"),
         (
             CountsInDefault,
-            r"a default argument of CountsInDefault\.forward changes from call to call",
+            r"a default argument or attribute of CountsInDefault\.forward changes from call",
         ),
         (CountsInIterator, "attribute calls of CountsInIterator changes from call to call"),
         (CountsInList, "attribute outputs of CountsInList changes from call to call"),
+        (CountsInHelper, "a default argument or attribute of halved changes from call to call"),
+        (
+            CountsInGlobalOfHelper,
+            "CALLS, which counted, .* calls, reads, changes from call to call",
+        ),
+        (CountsInOtherClass, "attribute calls of class Elsewhere changes from call to call"),
+        (CountsInModule, r"ELSEWHERE\.calls, which CountsInModule reads, changes from call to"),
+        (CountsInGenerator, "FACTORS, which CountsInGenerator reads, changes from call to call"),
         (CountsInHook, r"calls, which a hook of CountsInHook\.last reads, changes from call to"),
         (CachesWeights, "CachesWeights and its loss .* keep something of their first call"),
     ],
@@ -325,6 +399,50 @@ def test_a_loss_that_counts_is_refused():
 
     with pytest.raises(ValueError, match="calls, which the loss reads, changes from call to call"):
         NetworkProblem(Keepless().double(), *data(), loss)
+
+
+class CountsInside(nn.Module):
+    """A loss whose part counts, in Python or in a buffer."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.part = nn.Module()
+        self.part.calls, self.kind = 0, kind
+        self.part.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, outputs, targets):
+        losses = CROSS_ENTROPY(outputs, targets)
+        if self.kind == "buffer":
+            self.part.seen = self.part.seen + 1
+            return losses * torch.where(self.part.seen <= 50, 1, 2)
+        self.part.calls += 1
+        return losses * (1 if self.part.calls <= 50 else 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("python", r"attribute calls of the loss\.part changes from call to call"),
+        ("buffer", r"buffer part\.seen of the loss changes from call to call"),
+    ],
+)
+def test_a_part_of_a_loss_that_counts_is_refused(kind, message):
+    with pytest.raises(ValueError, match=message):
+        NetworkProblem(Keepless().double(), *data(), CountsInside(kind))
+
+
+def test_helpers_of_installed_packages_may_keep_what_they_like(monkeypatch):
+    class Asks(Linear):
+        def forward(self, x):
+            return self.last(x) * json.calls()
+
+    def calls(counts=[0]):  # noqa: B006
+        counts[0] += 1
+        return 1
+
+    calls.__module__ = "json"
+    monkeypatch.setattr(json, "calls", calls, raising=False)
+    NetworkProblem(Asks().double(), *data(), CROSS_ENTROPY)
 
 
 class Keepless(Linear):

@@ -335,6 +335,28 @@ def test_what_batching_would_lose_is_refused(make, message):
         NetworkProblem(make(), torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
 
 
+def test_a_tensor_to_train_that_is_no_parameter_is_refused():
+    class Unlisted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.randn(6, 6).requires_grad_()
+            self.last = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.last(torch.tanh(x @ self.first))
+
+    data = torch.randn(2, 4, 6), torch.zeros(2, 4).long()
+    with pytest.raises(ValueError, match="requires a gradient and is no parameter of Unlisted"):
+        NetworkProblem(Unlisted(), *data, CROSS_ENTROPY)
+    module = nn.Linear(6, 3)
+
+    def decayed(outputs, targets):
+        return CROSS_ENTROPY(outputs, targets) + module.weight.square().sum()
+
+    with pytest.raises(ValueError, match="requires a gradient and is no parameter of Linear"):
+        NetworkProblem(module, *data, decayed)
+
+
 class Whitens(nn.Module):
     """Is defined for positive-definite matrices only, and starts near their border."""
 
