@@ -4,9 +4,8 @@
 The paper states neither step sizes nor numbers of rounds: they are chosen here. Besides the paper's
 figures, ``fig4a-choices`` and ``fig4b-choices`` are Figures 4(a) and 4(b) with other choices,
 ``fig4a-work`` is Figure 4(a) with as many gradients for every T, ``fig4b-seeds`` is the beginning
-of Figure 4(b) with two more seeds and ``fig4b-threshold`` with a smaller threshold,
-``fig4b-narrow`` and ``fig8-part`` are Figures 4(b) and 8 at the scale ``cpu``, with more seeds, and
-``fig4b-narrow-threshold`` is the former with a smaller threshold.
+of Figure 4(b) with two more seeds and ``fig4b-threshold`` with a smaller threshold, and
+``fig4b-narrow`` and ``fig8-part`` are Figures 4(b) and 8 at the scale ``cpu``, with more seeds.
 """
 
 from collections.abc import Mapping
@@ -101,9 +100,6 @@ _SMALLER_THRESHOLD = Series(
     replace(_RESNET, rounds=1), (10,), (), seeds=1, grad_tol=1e-6, max_steps=5000
 )
 _SMALL = (Series(_NARROW, (10,), _STEPS, seeds=3, grad_tol=1e-2, max_steps=2000),)
-_NARROW_THRESHOLD = Series(
-    replace(_NARROW, rounds=4), (10,), (), seeds=1, grad_tol=1e-6, max_steps=20_000
-)
 _SMALL_CHOICES = replace(_NARROW, rounds=6)
 _ALL = tuple(
     Series(replace(_ALL_MNIST, rounds=rounds), (5, 10), (T,), seeds=1)
@@ -119,7 +115,6 @@ _SERIES: Mapping[str, Mapping[str, tuple[Series, ...]]] = {
     "fig4b-seeds": dict.fromkeys(SCALES, (_MORE_SEEDS,)),
     "fig4b-threshold": dict.fromkeys(SCALES, (_SMALLER_THRESHOLD,)),
     "fig4b-narrow": dict.fromkeys(SCALES, _SMALL),
-    "fig4b-narrow-threshold": dict.fromkeys(SCALES, (_NARROW_THRESHOLD,)),
     "fig4b-choices": dict.fromkeys(
         SCALES, (Series(_SMALL_CHOICES, (10,), _STEPS, seeds=1, variants=_RESNET_STEP_SIZES),)
     ),

@@ -42,6 +42,7 @@ from bookrun.sphinxext import (
     printed,
     proof_folds,
     proof_steps,
+    solutions,
     theme_fixes,
     values,
     verdict_table,
@@ -131,6 +132,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("step", proof_steps.StepRole())
     app.add_role("value", values.ValueRole())
     app.add_directive("printed", printed.PrintedDirective)
+    app.add_directive("solution", solutions.SolutionDirective)
     app.add_directive("paper-map", paper_map.PaperMapDirective)
     app.add_directive("ledger", verdict_table.LedgerDirective)
     app.add_directive("errata", errata.ErrataDirective)

@@ -17,6 +17,12 @@ INDEX = """\
 
 As {doc}`one` says, and {doc}`two`, and {doc}`this one (§2) <one>`.
 
+```{solution}
+Because it is.
+```
+
+After it.
+
 ```{toctree}
 one
 two
@@ -49,3 +55,12 @@ def test_a_sentence_names_a_chapter_without_the_papers_section(page: BeautifulSo
 def test_the_contents_name_it_with_the_section(page: BeautifulSoup) -> None:
     listed = [link.get_text() for link in page.select(".toctree-wrapper a")]
     assert listed[0] == "Linear convergence (§2.2, Theorem 3, Figure 2(b))"
+
+
+def test_a_solution_is_folded_away(page: BeautifulSoup) -> None:
+    (fold,) = page.select("details.bookrun-solution")
+    assert not fold.has_attr("open")
+    assert fold.summary is not None
+    assert fold.summary.get_text() == "Solution"
+    assert [each.get_text() for each in fold.select("p")] == ["Because it is."]
+    assert page.find(string="After it.").find_parent("details") is None  # type: ignore[union-attr]
