@@ -41,6 +41,8 @@ _ASIDE = re.compile(
     r"\{[\w:-]+\}`[^`]*`|`[^`]*`|\$\$.*?\$\$|\[[^\]]*\]\([^)]*\)|https?://\S+", re.DOTALL
 )
 _BEFORE, _AFTER = r"(?<![\w.,^{/\\−-])", r"(?!\.?[\w/^}])"
+#: A number of fewer digits is too often another one's by chance.
+_COUNTED_DIGITS = 3
 _NUMBER = re.compile(rf"{_BEFORE}(?:\d[\d,]*\.\d+|\d{{1,3}}(?:,\d{{3}})+|\d{{3,}}){_AFTER}")
 
 
@@ -49,16 +51,17 @@ def typed(
 ) -> Iterator[tuple[int, str]]:
     """Numbers in a chapter's sentences that a check of the chapter computes: line and number.
 
-    A typed number is one of them when it is a value rounded to as many digits as are typed. Whole
-    numbers of less than three digits, and what stands in code, mathematics set off, links and
-    roles, are left alone; so are the ``allowed``.
+    A typed number is one of them when it is a value rounded to as many digits as are typed. What
+    has less than three digits that count, and what stands in code, mathematics set off, links and
+    roles, is left alone; so are the ``allowed``.
     """
     numbers = [float(x) for x in known if isinstance(x, int | float) and not isinstance(x, bool)]
     exempt = set(allowed)
     for line_number, line in _sentences(text):
         for match in _NUMBER.finditer(_ASIDE.sub(lambda m: " " * len(m[0]), line)):
             word = match[0]
-            if word not in exempt and any(_rounds_to(x, word) for x in numbers):
+            few = len(word.replace(",", "").replace(".", "").lstrip("0")) < _COUNTED_DIGITS
+            if not few and word not in exempt and any(_rounds_to(x, word) for x in numbers):
                 yield line_number, word
 
 

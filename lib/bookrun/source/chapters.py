@@ -77,10 +77,9 @@ class Chapter:
         return tuple(self.settings.get("data") or ())
 
     @cached_property
-    def allowed_numbers(self) -> tuple[str, ...] | None:
-        """Numbers that sentences may type although a check computes them; ``None``: any."""
-        found = self.settings.get("allowed_numbers")
-        return None if found is None else tuple(map(str, found))
+    def allowed_numbers(self) -> tuple[str, ...]:
+        """Numbers that sentences may type although a check computes them."""
+        return tuple(map(str, self.settings.get("allowed_numbers") or ()))
 
     @cached_property
     def opens_well(self) -> bool:

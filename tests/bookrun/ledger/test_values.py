@@ -31,7 +31,7 @@ def test_values_are_found_by_key_and_by_name(tmp_path: Path) -> None:
         ("After 1,250 rounds, at 12.5%.", ["1,250"]),
         ("The lead is 1.23.", []),  # no rounding of it
         ("At -1.235 it is less.", []),  # another number
-        ("It is 12.", []),  # short whole numbers are everywhere
+        ("It is 12, or 1.2.", []),  # short numbers are everywhere
         ("It is {value}`deep:1.235`, `1.235`, [1.235](page.md).", []),
         (":alt: 1.235", []),
         ("With $x^{1.235}$.", []),
