@@ -19,6 +19,8 @@ PROFILES = (QUICK, "paper")
 OPENING = "What this chapter establishes"
 _OPENING = re.compile(rf"(`{{3,}}|:{{3,}})\{{admonition\}} {OPENING}$")
 _FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,}|:{3,})\{code-cell\}.*$")
+#: Control characters, and those that end lines in some programs and not in others.
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,25 @@ def load(project: Project, name: str) -> Chapter:
     if not path.is_file():
         raise BookError(f"_toc.yml names chapter {name}, but {project.shown(path)} does not exist")
     try:
-        return Chapter(name, path.read_text(encoding="utf-8-sig"))  # some editors leave a mark
+        chapter = Chapter(name, path.read_text(encoding="utf-8-sig"))  # some editors leave a mark
     except UnicodeDecodeError as error:
         raise BookError(
             f"chapter {name}: {project.shown(path)} is not UTF-8: {error.reason} at byte "
             f"{error.start}"
         ) from None
+    strange = _NO_TEXT.search(chapter.text)
+    if strange:
+        line = chapter.text.count("\n", 0, strange.start()) + 1
+        raise BookError(
+            f"chapter {name}: {project.shown(path)}, line {line} has the character "
+            f"U+{ord(strange[0]):04X}, which no text has; in code write {strange[0]!a}"
+        )
+    if chapter.code and not chapter.header:
+        raise BookError(
+            f"chapter {name}: {project.shown(path)} has code cells and does not begin with the "
+            "header that says so: a line ---, then jupytext: …, as the other chapters do"
+        )
+    return chapter
 
 
 def load_all(project: Project) -> list[Chapter]:

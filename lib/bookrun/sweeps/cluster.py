@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +30,10 @@ _SETTINGS = {
     "distributed.worker.preload": ["bookrun.sweeps.undisturbed"],
     "distributed.admin.low-level-log-length": 0,
 }
+#: The setting of what a worker finds in its environment when it starts.
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+#: What Dask warns of where a machine is busy with other things.
+_SLOW = "Creating scratch directories is taking a surprisingly long time"
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 10
 _WORKERS_SECONDS = 60
@@ -48,7 +54,11 @@ def connected(scheduler: str | None, workers: int) -> "Iterator[Client]":
         if scheduler is None:
             directory = str(stack.enter_context(scratch("dask-")))
             settings = {**_SETTINGS, "temporary-directory": directory}
+            unsaid = [os.environ.get("PYTHONWARNINGS"), f"ignore:{_SLOW}:UserWarning"]
+            settings[f"{_ENVIRONMENT}.PYTHONWARNINGS"] = ",".join(filter(None, unsaid))
             stack.enter_context(dask.config.set(settings))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", _SLOW, UserWarning)
             with shielded():
                 cluster = stack.enter_context(
                     LocalCluster(

@@ -94,15 +94,20 @@ class Keeper(NoKeeper):
     def __enter__(self) -> Self:
         """Take the run up.
 
-        Raises `ValueError` for a file that is not a checkpoint, and for one of another run,
+        Raises `ValueError` for what is not a file or not a checkpoint, and for one of another run,
         naming what differs.
         """
-        content = self.rounds.communication.from_first(
-            lambda: self.path.read_bytes() if self.path.exists() else None
-        )
+        content = self.rounds.communication.from_first(self._content)
         if content is not None:
             self._take_up(checkpoint_file.decode(content, self.path))
         return self
+
+    def _content(self) -> bytes | None:
+        if not self.path.exists():
+            return None
+        if not self.path.is_file():  # a device, or a pipe, might be read for ever
+            raise ValueError(f"checkpoint={self.path} is there and no file: give the path of one")
+        return self.path.read_bytes()
 
     def __exit__(self, *error: object) -> None:
         """Write; an interrupt meanwhile loses nothing, and a second one ends it all."""

@@ -100,6 +100,13 @@ class AffineOptima(Problem):
         sets = self.solution_sets()
         if sets is None:
             return None
+        for node, each in enumerate(sets):
+            if isinstance(each, SolutionSet) and not each.determined:
+                raise ValueError(
+                    f"the nearest minimiser of node {node} is lost in rounding: columns that "
+                    "depend on each other are far larger than others. Bring the columns to one "
+                    "size"
+                )
         if any(isinstance(each, SolutionSet) for each in sets):
             return lambda x: torch.stack([s.project(x[node]) for node, s in enumerate(sets)])
         move = _towards([s.normals for s in sets], sets)

@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 #: Below this ratio of singular values the usual SVD has no digits left that one could count on.
 GRADED = 1e-8
 _SWEEPS = 5
+#: Points at which a projection is tried, and what it may leave of the equations' residuals.
+_PROBES, _PROBE_TOL = 8, 1e-8
 
 
 def factors(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +80,9 @@ class SolutionSet(AffineSubspace):
     equations: Tensor  # M, (r, d)
     right_side: Tensor  # y, (r,)
     _solve: Tensor  # L, (r, r)
+    #: Whether a projection solves the equations.  It does not where columns that depend on each
+    #: other are far larger than the rest: what the rest adds is then lost in their rounding.
+    determined: bool
 
     @classmethod
     def of_least_squares(cls, A: Array, b: Array) -> SolutionSet:
@@ -100,6 +105,7 @@ class SolutionSet(AffineSubspace):
         found.dim, found.point = A.shape[1], torch.from_numpy(point)
         found.normals, found.equations = torch.from_numpy(N), torch.from_numpy(M)
         found.right_side, found._solve = torch.from_numpy(y), torch.from_numpy(L)
+        found.determined = len(y) == A.shape[1] or _solves(M, N, L, columns)
         return found
 
     def project(self, x: Tensor) -> Tensor:
@@ -116,7 +122,7 @@ class SolutionSet(AffineSubspace):
     def to(self, device: torch.device, dtype: torch.dtype) -> SolutionSet:
         """Return the same set with its tensors on `device` in `dtype`."""
         moved = type(self).__new__(type(self))
-        moved.dim = self.dim
+        moved.dim, moved.determined = self.dim, self.determined
         for name in ("point", "normals", "equations", "right_side", "_solve"):
             setattr(moved, name, getattr(self, name).to(device, dtype))
         return moved
@@ -129,7 +135,8 @@ class SolutionSet(AffineSubspace):
 def meet(sets: list[SolutionSet], tolerance: float) -> SolutionSet | None:
     """Return ⋂ S_i, or None where some equation is left with a residual beyond rounding.
 
-    A residual counts relative to the sizes of the terms whose difference it is.
+    None as well where a projection on it would not solve the equations.  A residual counts relative
+    to the sizes of the terms whose difference it is.
     """
     M = np.concatenate([each.equations.cpu().numpy() for each in sets])
     y = np.concatenate([each.right_side.cpu().numpy() for each in sets])
@@ -138,7 +145,16 @@ def meet(sets: list[SolutionSet], tolerance: float) -> SolutionSet | None:
     point = found.point.numpy()
     residual = np.abs(M @ point - y)
     terms = np.abs(M) @ np.abs(point) + np.abs(y)
-    return found if bool((residual <= tolerance * terms).all()) else None
+    met = found.determined and bool((residual <= tolerance * terms).all())
+    return found if met else None
+
+
+def _solves(M: Array, N: Array, L: Array, columns: Array) -> bool:
+    """Return whether x − NᵀLMx leaves of Mx what is rounding, for x of the scale of `columns`."""
+    x = np.random.default_rng(0).standard_normal((_PROBES, len(columns))) * columns
+    before = x @ M.T
+    after = (x - before @ L.T @ N) @ M.T
+    return bool(np.abs(after).max(initial=0.0) <= _PROBE_TOL * np.abs(before).max(initial=0.0))
 
 
 def _factors(A: Array) -> tuple[Array, Array, Array]:

@@ -96,7 +96,7 @@ def containers(module: nn.Module) -> Iterator[dict[Any, Any] | list[Any] | tuple
 
 
 class _State:
-    """What can be reached from some code and may change, each by name, as a digest."""
+    """Collects what some code can reach and change, each by name, as a digest."""
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}

@@ -173,7 +173,7 @@ def test_the_code_of_a_chapter_that_a_grid_runs_counts_for_the_one_that_sweeps(
     grid.parent.mkdir()
     grid.write_text("chapter: two\ngrid: {n: [1]}\n")
     other = project.book / "two.md"
-    other.write_text("```{code-cell}\nimport house.attic\n```\n")
+    other.write_text(trial.chapter_text("Two", "import house.attic"))
     edit_what_it_does_not_import(project)
     toc = project.root / "_toc.yml"
     toc.write_text("format: jb-book\nroot: one\nchapters:\n  - file: two\n")

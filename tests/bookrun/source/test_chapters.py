@@ -152,3 +152,36 @@ def test_a_header_is_refused_with_its_line(tmp_path: Path) -> None:
     (project.book / "one.md").write_text("---\nbookrun:\n  data: [mnist\n---\n# One\n")
     with pytest.raises(BookError, match=r"chapter one, header, line [34]: "):
         pick(project, "one").data  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("\0", r"U\+0000, which no text has; in code write '\\x00'"),
+        ("\x0b", r"U\+000B.*'\\x0b'"),
+        ("\x0c", r"U\+000C.*'\\x0c'"),
+        ("\x1c", r"U\+001C.*'\\x1c'"),
+        ("\x85", r"U\+0085.*'\\x85'"),
+        ("\u2028", r"U\+2028.*'\\u2028'"),
+    ],
+)
+def test_a_character_that_no_text_has_is_named_with_its_line(
+    tmp_path: Path, character: str, shown: str
+) -> None:
+    text = trial.chapter_text("One", f"x = 'a{character}b'")
+    project = trial.make_project(tmp_path, {"one": text})
+    line = text.partition(character)[0].count("\n") + 1
+    with pytest.raises(BookError, match=rf"book/one\.md, line {line} has the character {shown}"):
+        pick(project, "one")
+
+
+@pytest.mark.parametrize("before", ["\n", "\ufeff", "# A title\n\n", " \n"])
+def test_a_header_that_is_not_at_the_beginning_is_not_lost_silently(
+    tmp_path: Path, before: str
+) -> None:
+    text = trial.chapter_text("One", "1 + 1", extra="bookrun: {data: [mnist]}\n")
+    project = trial.make_project(tmp_path, {"one": text})
+    assert pick(project, "one").data == ("mnist",)
+    (project.book / "one.md").write_text("\ufeff" + before + text, encoding="utf-8")
+    with pytest.raises(BookError, match=r"book/one\.md has code cells and does not begin with"):
+        pick(project, "one")

@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ import trial
 from bookrun.cli import main
 from bookrun.errors import BookError
 from bookrun.project import Project
-from bookrun.sweeps import Results, run, sweep
+from bookrun.sweeps import Results, cluster, run, sweep
 from bookrun.sweeps.cluster import connected
 from bookrun.sweeps.points import FAILED, OK, OUTSIDE, points_of
 
@@ -337,6 +338,28 @@ def test_another_cluster_on_this_machine_is_not_in_the_way() -> None:
             taken.listen()
         with connected(None, 1) as client:  # a warning about the port would be an error
             assert client.submit(int, 3).result() == 3
+
+
+def warned() -> list[str]:
+    """What Dask's warning of a slow start comes to in a worker, and one of another kind."""
+    from distributed.utils import warn_on_duration
+
+    with warnings.catch_warnings(record=True) as found:
+        with warn_on_duration("0s", f"{cluster._SLOW}. (2.00s)"):
+            pass
+        warnings.warn("another", UserWarning, stacklevel=1)
+    return [str(each.message) for each in found]
+
+
+def test_a_machine_that_is_busy_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def slow(_duration: str, message: str) -> Iterator[None]:
+        yield
+        warnings.warn(message.format(duration=2.0), stacklevel=2)
+
+    monkeypatch.setattr("distributed.core.warn_on_duration", slow)
+    with connected(None, 1) as client:  # a warning would be an error
+        assert client.submit(warned).result() == ["another"]
 
 
 def test_a_scheduler_that_is_not_there_is_named(

@@ -476,6 +476,11 @@ def test_a_path_that_cannot_be_written_is_found_out_before_the_first_step(tmp_pa
     assert not steps
 
 
+def test_a_path_of_something_else_than_a_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=f"checkpoint={tmp_path} is there and no file"):
+        run(network(), checkpoint=tmp_path, **CALL)
+
+
 def test_a_disk_that_fails_in_between_costs_no_run(monkeypatch, tmp_path):
     from localgd.algorithm import checkpoint
 

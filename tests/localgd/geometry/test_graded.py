@@ -96,3 +96,27 @@ def test_the_constants_keep_the_smallest_direction(span):
     np.testing.assert_allclose(problem.smoothness()[0], 2 * columns[0] ** 2 / 5, rtol=1e-9)
     np.testing.assert_allclose(problem.strong_convexity()[0], 2 * columns[2] ** 2 / 5, rtol=1e-9)
     assert len(problem.hessian_spectra()[0].values) == 3
+
+
+def dependent_system(span):
+    """Two dependent columns far above three others, the largest 10^span; and a start."""
+    B = np.array([[1.0, -3.0, -2.0, -2.0, -2.0], [-1, 1, 2, 0, -2], [1, 2, -2, -2, 2]])
+    columns = 10.0 ** (span * np.array([0.7, -0.8, 1.0, -1.0, -0.7]))
+    return LeastSquares([B * columns], [np.array([1.0, 2.0, -1.0])]), 1 / columns
+
+
+@pytest.mark.parametrize("span", [3, 6])
+def test_dependent_columns_are_solved_where_the_small_ones_are_above_their_rounding(span):
+    problem, start = dependent_system(span)
+    eta = 0.5 / problem.smoothness()[0]
+    trace = run(problem, start, local_steps=ToOptimum(), step_size=eta, rounds=1)
+    assert trace.loss[1] <= 1e-12 * trace.loss[0]
+
+
+@pytest.mark.parametrize("span", [10, 12])
+def test_a_projection_that_rounding_would_spoil_is_refused(span):
+    problem, start = dependent_system(span)
+    call = {"step_size": 0.5 / problem.smoothness()[0], "rounds": 1}
+    with pytest.raises(ValueError, match="nearest minimiser of node 0 is lost in rounding"):
+        run(problem, start, local_steps=ToOptimum(), **call)
+    assert run(problem, start, local_steps=1, **call).dist is None

@@ -10,6 +10,7 @@ from torch import nn
 
 from alone import train_alone
 from localgd import NetworkProblem, run
+from localgd.networks import ResNet18
 from modules import CROSS_ENTROPY, linear, problem_parts
 
 CLASS_WEIGHTS = torch.tensor([1.0, 5.0, 25.0], dtype=torch.float64)
@@ -333,6 +334,12 @@ class GoesRound(Assigns):
 def test_what_batching_would_lose_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         NetworkProblem(make(), torch.randn(2, 4, 6), torch.zeros(2, 4).long(), CROSS_ENTROPY)
+
+
+def test_a_deep_network_on_few_samples_is_not_refused_for_its_rounding():
+    torch.manual_seed(1)  # in float32 the two ways of calling it differ by more than 1e-3
+    data = torch.randn(2, 5, 3, 32, 32), torch.randint(0, 3, (2, 5))
+    NetworkProblem(ResNet18(), *data, CROSS_ENTROPY)
 
 
 def test_a_tensor_to_train_that_is_no_parameter_is_refused():
