@@ -31,6 +31,14 @@ OPENING = """\
 ```
 """
 
+#: Sphinx by itself, with our extension.
+SPHINX_CONF = """\
+extensions = ["myst_parser", "sphinx_proof", "sphinx-mathjax-offline", "bookrun.sphinxext"]
+myst_enable_extensions = ["dollarmath"]
+html_theme = "basic"
+html_copy_source = False
+"""
+
 #: A library of four modules; its package hands out ``Door`` on first use, as ours do.
 MODULES = {
     "__init__": """\

@@ -10,17 +10,12 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
+import trial
 from bookrun.ledger.claims import Row
 from bookrun.ledger.proofs import steps as named
 from bookrun.site.page_check import check_site
 from findings import computed
 
-CONF = """\
-extensions = ["myst_parser", "sphinx_proof", "sphinx-mathjax-offline", "bookrun.sphinxext"]
-myst_enable_extensions = ["dollarmath"]
-html_theme = "basic"
-html_copy_source = False
-"""
 INDEX = """\
 # A book
 
@@ -108,7 +103,7 @@ def make(root: Path, table: dict[str, Any], **pages: str) -> tuple[Path, str]:
     texts = {"index": INDEX, "chapter": CHAPTER, "ledger": LEDGER, **pages}
     for name, text in texts.items():
         (root / f"{name}.md").write_text(text)
-    (root / "conf.py").write_text(CONF)
+    (root / "conf.py").write_text(trial.SPHINX_CONF)
     (root / "ledger.json").write_text(json.dumps(table))
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", str(root), str(root / "html")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -6,12 +6,8 @@ import sys
 import pytest
 from bs4 import BeautifulSoup
 
-CONF = """\
-extensions = ["myst_parser", "sphinx_proof", "sphinx-mathjax-offline", "bookrun.sphinxext"]
-myst_enable_extensions = ["dollarmath"]
-html_theme = "basic"
-html_copy_source = False
-"""
+import trial
+
 INDEX = """\
 # A book
 
@@ -34,7 +30,7 @@ two
 def page(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
     root = tmp_path_factory.mktemp("pages")
     texts = {
-        "conf.py": CONF,
+        "conf.py": trial.SPHINX_CONF,
         "index.md": INDEX,
         "one.md": "# Linear convergence (§2.2, Theorem 3, Figure 2(b))\n\nWords.\n",
         "two.md": "# The rate (of all)\n\nWords.\n",
