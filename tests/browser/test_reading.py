@@ -2,13 +2,14 @@
 
 import math
 import re
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
 import reading
 from localgd.theory import optimal_steps_linear, optimal_steps_power
-from reading import CHAPTERS, WIDTHS, Reader, go, settle
+from reading import CHAPTERS, WIDTHS, Reader, address, go, settle
 
 everywhere = pytest.mark.parametrize("width", WIDTHS)
 
@@ -41,6 +42,27 @@ def test_the_search_finds_lemma_6(reader: Reader, width: str) -> None:
         page.wait_for_url("**/affine.html*")
         assert page.locator("#lem-6").is_visible()
         assert noise.errors == noise.requests == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "page_found"),
+    [
+        ("how many local steps", ("choosing", "tradeoff")),
+        ("Theorem 3", ("linear",)),
+        ("Figure 4", ("deep",)),
+        ("Figure 3", ("intersection",)),
+        ("extrapolation", ("acceleration",)),
+        ("notation", ("notation",)),
+    ],
+)
+def test_what_people_type_finds_its_page_first(
+    reader: Reader, typed: str, page_found: tuple[str, ...]
+) -> None:
+    with reader.page("desktop") as (page, _):
+        page.goto(f"{address('search')}?q={quote(typed)}")
+        page.wait_for_function("() => /finished|found/i.test(document.body.innerText)")
+        first = page.locator("ul.search li a").first.get_attribute("href") or ""
+        assert first.partition(".html")[0] in page_found
 
 
 def test_on_a_phone_the_contents_slide_in(reader: Reader) -> None:

@@ -142,6 +142,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     )  # after the options' own
     app.connect("config-inited", _note_what_all_pages_show)
     app.connect("config-inited", theme_fixes.use_templates, priority=900)  # after the theme's
+    app.connect("config-inited", theme_fixes.order_search)
     app.connect("env-purge-doc", _forget_page)
     app.connect("env-updated", _check_places)
     app.connect("doctree-resolved", _fill_in)

@@ -35,6 +35,13 @@ def shorten_chapter_links(_app: Sphinx, tree: nodes.document, _page: str) -> Non
             text.parent.replace(text, nodes.Text(_SECTION.sub("", text.astext())))
 
 
+def order_search(app: Sphinx, config: Config) -> None:
+    """Let the book's own script order what a search finds, where there is one."""
+    script = Path(app.srcdir) / "_static" / "search_scorer.js"
+    if script.is_file():
+        config.html_search_scorer = str(script)
+
+
 def use_templates(_app: Sphinx, config: Config) -> None:
     """Put our templates before the theme's of the same name."""
     config.templates_path.insert(0, str(_TEMPLATES))
