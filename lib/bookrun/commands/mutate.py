@@ -27,8 +27,8 @@ def run(project: Project, options: argparse.Namespace) -> int:
 def mutate(project: Project, wanted: str, jobs: int) -> None:
     """Run all declared mutations, or those of one claim, and print what came of each.
 
-    Raises ``BookError`` when one does not turn the verdict, and when a claim with tests declares
-    fewer than two.
+    Raises ``BookError`` when one does not turn the verdict, and when a claim declares fewer than
+    two.
     """
     rows = claims.load(project)
     if wanted and wanted not in {row.id for row in rows}:

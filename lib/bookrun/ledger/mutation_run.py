@@ -144,8 +144,8 @@ def _says_no(error: BaseException) -> bool:
 
 
 def lacking(rows: Iterable[Any], mutations: Sequence[Mutation], least: int = 2) -> list[str]:
-    """Return the rows with tests for which fewer than ``least`` mutations are declared."""
-    counts = {row.id: 0 for row in rows if row.tests}
+    """Return the rows for which fewer than ``least`` mutations are declared."""
+    counts = {row.id: 0 for row in rows}
     for mutation in mutations:
         for claim in mutation.claims:
             if claim in counts:

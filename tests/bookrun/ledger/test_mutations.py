@@ -54,7 +54,7 @@ def test_mutations_are_declared_beside_the_evidence(tmp_path: Path) -> None:
     )
     assert len(found) == 5
     rows = [Row(name, "p", "s", tests=("t",)) for name in ("thm3", "lem1", "thm2")]
-    assert lacking([*rows, Row("fig1", "p", "s")], found) == ["lem1", "thm2"]
+    assert lacking([*rows, Row("fig1", "p", "s")], found) == ["lem1", "thm2", "fig1"]
 
 
 def test_the_text_is_changed_where_it_is_meant(tmp_path: Path) -> None:
