@@ -28,24 +28,28 @@ def mutate(project: Project, wanted: str, jobs: int) -> None:
     """Run all declared mutations, or those of one claim, and print what came of each.
 
     Raises ``BookError`` when one does not turn the verdict, and when a claim declares fewer than
-    two.
+    two. One whose test is skipped, for lack of data, is neither good nor bad.
     """
     rows = claims.load(project)
     if wanted and wanted not in {row.id for row in rows}:
         raise BookError(f"CLAIM={wanted} is no row of the ledger")
     mutations = [item for item in declared(project) if not wanted or wanted in item.claims]
     begin = time.perf_counter()
-    bad = 0
+    bad = skipped = 0
     for outcome in run_mutations(project.root, mutations, jobs, _passing(project)):
-        bad += not outcome.good
-        mark = "✓" if outcome.good else "✗"
+        skipped += not outcome.checked
+        bad += outcome.checked and not outcome.good
+        mark = "✓" if outcome.good else "✗" if outcome.checked else "–"
         print(f"{mark} {', '.join(outcome.mutation.claims)}: {outcome.mutation.shown}", flush=True)
         if not outcome.good:
             print(f"  {outcome.word}", flush=True)
     asked = [row for row in rows if not wanted or row.id == wanted]
     few = lacking(asked, mutations)
     seconds = time.perf_counter() - begin
-    print(f"{len(mutations) - bad} of {len(mutations)} turn the verdict ({seconds:.0f} s)")
+    turned = len(mutations) - bad - skipped
+    print(f"{turned} of {len(mutations)} turn the verdict ({seconds:.0f} s)")
+    if skipped:
+        print(f"{skipped} were not checked: their tests are skipped here, for lack of data")
     problems = [f"{bad} mutations do not turn the verdict"] if bad else []
     if few:
         problems.append(f"fewer than two mutations are declared for {', '.join(few)}")

@@ -23,6 +23,7 @@ from bookrun.ledger.mutations import Mutation, mutated
 
 TURNED = "turned"
 SURVIVED = "survived"
+SKIPPED = "not checked: its test is skipped here"
 
 #: Loaded once; nothing that a mutation may change.
 _LIBRARIES = ["pytest", "hypothesis", "numpy", "scipy.optimize", "sympy", "torch"]
@@ -32,7 +33,7 @@ _PATIENCE = 180.0  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one mutation: ``"turned"``, ``"survived"``, or what else went wrong."""
+    """The outcome of one mutation: ``TURNED``, ``SURVIVED``, ``SKIPPED``, or what else went wrong."""
 
     mutation: Mutation
     word: str
@@ -41,6 +42,11 @@ class Outcome:
     def good(self) -> bool:
         """Return whether the evidence failed, and by a statement that no longer holds."""
         return self.word == TURNED
+
+    @property
+    def checked(self) -> bool:
+        """Return whether the test ran at all: some need data that are not at hand everywhere."""
+        return self.word != SKIPPED
 
 
 def run_mutations(
@@ -60,7 +66,9 @@ def run_mutations(
         for mutation, run in zip(mutations, runs, strict=True):
             before = alone[mutation.test].result() if mutation.test in alone else SURVIVED
             word = run.result()
-            if before != SURVIVED:
+            if before == SKIPPED:
+                word = SKIPPED
+            elif before != SURVIVED:
                 word = f"its test does not pass as it is: {before}"
             yield Outcome(mutation, word)
 
@@ -114,7 +122,7 @@ def _pytest(test: str) -> str:
         status = pytest.main(arguments, plugins=[watcher])
     signal.setitimer(signal.ITIMER_REAL, 0)
     if status == 0:
-        return SURVIVED
+        return SURVIVED if watcher.passed else SKIPPED
     if watcher.errors and all(map(_says_no, watcher.errors)):
         return TURNED
     names = ", ".join(type(error).__name__ for error in watcher.errors)
@@ -126,10 +134,15 @@ def _give_up(_signal: int, _frame: Any) -> None:
 
 
 class _Watcher:
-    """Keeps what the tests raised."""
+    """Keeps what the tests raised, and counts those that passed."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []
+        self.passed = 0
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Count a test that ran and passed."""
+        self.passed += report.when == "call" and report.passed
 
     def pytest_exception_interact(self, call: Any) -> None:
         """Keep an exception that pytest reports."""

@@ -7,7 +7,7 @@ import pytest
 import trial
 from bookrun.errors import BookError
 from bookrun.ledger.claims import Row
-from bookrun.ledger.mutation_run import SURVIVED, TURNED, lacking, run_mutations
+from bookrun.ledger.mutation_run import SKIPPED, SURVIVED, TURNED, lacking, run_mutations
 from bookrun.ledger.mutations import Mutation, declared, mutated
 from bookrun.project import Project
 
@@ -96,6 +96,29 @@ def test_only_a_statement_that_fails_turns_the_verdict(tmp_path: Path) -> None:
     ]
 
 
+def test_a_skipped_test_is_no_evidence_either_way(tmp_path: Path) -> None:
+    text = """\
+import pytest
+
+
+@pytest.mark.claim("thm3")
+@pytest.mark.mutation("constant", "2", "3")
+@pytest.mark.mutation("sign", "1 <", "1 >")
+def test_that_needs_data():
+    pytest.skip("no data")
+    assert 1 < 2
+
+
+@pytest.mark.claim("thm3")
+@pytest.mark.mutation("constant", "4", "0")
+def test_that_does_not():
+    assert 1 < 4
+"""
+    project = write(tmp_path, text)
+    words = [outcome.word for outcome in run_mutations(tmp_path, declared(project))]
+    assert words == [SKIPPED, SKIPPED, TURNED]
+
+
 def test_a_file_beside_the_code_is_changed_in_the_copy_alone(tmp_path: Path) -> None:
     text = """\
 import pytest
@@ -131,4 +154,4 @@ def test_a_sample_of_the_books_mutations_turns_its_verdicts() -> None:
     sample = found[:: max(1, len(found) // 4)]
     passing = {mutation.test for mutation in sample}  # the suite runs them as they are
     outcomes = run_mutations(project.root, sample, passing=passing)
-    assert [outcome for outcome in outcomes if not outcome.good] == []
+    assert [outcome for outcome in outcomes if outcome.checked and not outcome.good] == []
