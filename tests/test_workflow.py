@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from bookrun.project import Project
+from bookrun.sphinxext.repository import PAGES_BRANCH
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,5 +32,9 @@ def test_it_publishes_the_site_once_all_has_passed(jobs: dict[str, Any]) -> None
     (upload,) = [step for step in jobs["book"]["steps"] if "upload" in step.get("uses", "")]
     assert ROOT / upload["with"]["path"] == Project(ROOT).html
     assert jobs["publish"]["needs"] == "book"
+    download, publish = [step["with"] for step in jobs["publish"]["steps"]]
+    assert download["name"] == upload["with"]["name"]
+    assert download["path"] == publish["publish_dir"]
+    assert publish["publish_branch"] == PAGES_BRANCH
     only = "github.ref == 'refs/heads/main'"
     assert upload["if"] == jobs["publish"]["if"] == only

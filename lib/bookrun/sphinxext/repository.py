@@ -14,7 +14,7 @@ from bookrun.errors import BookError
 _BINDER = "https://mybinder.org/v2"
 _COLAB = "https://colab.research.google.com/github"
 #: The branch from which a site on GitHub is served by convention; it carries the notebooks.
-_PAGES_BRANCH = "gh-pages"
+PAGES_BRANCH = "gh-pages"
 #: JupyterLab opens Markdown as text unless it is told.
 _VIEWER = "Jupytext Notebook"
 
@@ -65,7 +65,7 @@ class Repository:
         """Return the address that opens a chapter in Colab; empty where Colab cannot see it."""
         if self.host != "github.com":
             return ""
-        return f"{_COLAB}/{self.name}/blob/{_PAGES_BRANCH}/{notebook_path(chapter)}"
+        return f"{_COLAB}/{self.name}/blob/{PAGES_BRANCH}/{notebook_path(chapter)}"
 
 
 def repository(options: Mapping[str, Any]) -> Repository | None:
