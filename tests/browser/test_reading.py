@@ -2,14 +2,17 @@
 
 import math
 import re
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
+from playwright.sync_api import Route
 
 import reading
 from localgd.theory import optimal_steps_linear, optimal_steps_power
 from reading import CHAPTERS, WIDTHS, Reader, address, go, settle
+
+HOST = "https://book.test"
 
 everywhere = pytest.mark.parametrize("width", WIDTHS)
 
@@ -48,6 +51,7 @@ def test_the_search_finds_lemma_6(reader: Reader, width: str) -> None:
     ("typed", "page_found"),
     [
         ("how many local steps", ("choosing", "tradeoff")),
+        ("Lemma 1", ("convex",)),
         ("Theorem 3", ("linear",)),
         ("Figure 4", ("deep",)),
         ("Figure 3", ("intersection",)),
@@ -63,6 +67,25 @@ def test_what_people_type_finds_its_page_first(
         page.wait_for_function("() => /finished|found/i.test(document.body.innerText)")
         first = page.locator("ul.search li a").first.get_attribute("href") or ""
         assert first.partition(".html")[0] in page_found
+
+
+def answer(route: Route) -> None:
+    route.fulfill(path=reading.SITE / urlsplit(route.request.url).path.lstrip("/"))
+
+
+@pytest.mark.parametrize("typed", ["490", "Theorem 3"])
+def test_a_search_finds_numbers_and_quotes_no_source_of_formulas(
+    reader: Reader, typed: str
+) -> None:
+    with reader.page("desktop") as (page, _):
+        page.route(f"{HOST}/**", answer)  # pages opened from the disk are not quoted
+        page.goto(f"{HOST}/search.html?q={quote(typed)}")
+        page.wait_for_function("() => /finished|found/i.test(document.body.innerText)")
+        page.wait_for_load_state("networkidle")
+        quoted = page.locator("ul.search p.context").all_inner_texts()
+        assert len(quoted) > 1
+        assert any(typed.lower() in text.lower() for text in quoted)
+        assert [text for text in quoted if re.search(r"\\[a-zA-Z([]", text)] == []
 
 
 def test_on_a_phone_the_contents_slide_in(reader: Reader) -> None:

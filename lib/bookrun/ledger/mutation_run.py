@@ -33,7 +33,7 @@ _PATIENCE = 180.0  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one mutation: ``TURNED``, ``SURVIVED``, ``SKIPPED``, or what else went wrong."""
+    """The outcome of one mutation: ``TURNED``, ``SURVIVED``, ``SKIPPED`` or what went wrong."""
 
     mutation: Mutation
     word: str
