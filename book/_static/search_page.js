@@ -33,8 +33,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const quote = Search.htmlToText;
   Search.htmlToText = (html, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html");
-    // the headings that only a printed page shows
-    page.querySelectorAll("#jb-print-docs-body").forEach((element) => element.remove());
+    // what only a printed page shows, and the links of the chapter
+    page.querySelectorAll("#jb-print-docs-body, .bookrun-take").forEach((element) => element.remove());
     page.querySelectorAll(".math").forEach((formula) => {
       formula.textContent = inWords(formula.textContent);
     });

@@ -43,7 +43,11 @@ _ASIDE = re.compile(
 _BEFORE, _AFTER = r"(?<![\w.,^{/\\−-])", r"(?!\.?[\w/^}])"
 #: A number of fewer digits is too often another one's by chance.
 _COUNTED_DIGITS = 3
-_NUMBER = re.compile(rf"{_BEFORE}(?:\d[\d,]*\.\d+|\d{{1,3}}(?:,\d{{3}})+|\d{{3,}}){_AFTER}")
+_DIGITS = r"(?:\d[\d,]*\.\d+|\d{1,3}(?:,\d{3})+|\d{3,})"
+#: A power of ten after a number, as TeX and as plain text write it.
+_POWER = r"\s*(?:\\cdot|\\times|·|×)\s*10(?:\^(?:\{([−-]?\d+)\}|(\d))|([⁻⁰¹²³⁴-⁹]+))"
+_NUMBER = re.compile(rf"{_BEFORE}([−-]?{_DIGITS}){_AFTER}(?:{_POWER})?")
+_PLAIN = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹−", "-0123456789-", ",")
 
 
 def typed(
@@ -51,17 +55,21 @@ def typed(
 ) -> Iterator[tuple[int, str]]:
     """Numbers in a chapter's sentences that a check of the chapter computes: line and number.
 
-    A typed number is one of them when it is a value rounded to as many digits as are typed. What
-    has less than three digits that count, and what stands in code, mathematics set off, links and
-    roles, is left alone; so are the ``allowed``.
+    A typed number is one of them when it is a value rounded to as many digits as are typed, a power
+    of ten after it included; without a sign it may be a negative value's. What has less than three
+    digits that count, and what stands in code, mathematics set off, links and roles, is left alone;
+    so are the ``allowed``.
     """
     numbers = [float(x) for x in known if isinstance(x, int | float) and not isinstance(x, bool)]
     exempt = set(allowed)
     for line_number, line in _sentences(text):
         for match in _NUMBER.finditer(_ASIDE.sub(lambda m: " " * len(m[0]), line)):
-            word = match[0]
-            few = len(word.replace(",", "").replace(".", "").lstrip("0")) < _COUNTED_DIGITS
-            if not few and word not in exempt and any(_rounds_to(x, word) for x in numbers):
+            word, *powers = match.groups()
+            exponent = int(next(filter(None, powers), "0").translate(_PLAIN))
+            few = len(re.sub(r"\D", "", word).lstrip("0")) < _COUNTED_DIGITS
+            if few or word in exempt:
+                continue
+            if any(_rounds_to(x / 10.0**exponent, word) for x in numbers):
                 yield line_number, word
 
 
@@ -82,6 +90,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _rounds_to(value: float, word: str) -> bool:
+    typed_number = word.translate(_PLAIN)
     digits = len(word.partition(".")[2])
-    shown = f"{abs(value):.{digits}f}"
-    return shown == word.replace(",", "")
+    signed = typed_number.startswith("-")
+    return f"{value if signed else abs(value):.{digits}f}" == typed_number

@@ -31,6 +31,9 @@ def test_values_are_found_by_key_and_by_name(tmp_path: Path) -> None:
         ("After 1,250 rounds, at 12.5%.", ["1,250"]),
         ("The lead is 1.23.", []),  # no rounding of it
         ("At -1.235 it is less.", []),  # another number
+        ("At −2.34 it is more, at 2.34 its size; so it is at $-2.34$.", ["−2.34", "2.34", "-2.34"]),
+        ("A gap of 4.56·10⁻⁷, $4.56\\cdot10^{-7}$.", ["4.56", "4.56"]),
+        ("A gap of 4.56, or 4.56·10⁻⁶.", []),
         ("It is 12, or 1.2.", []),  # short numbers are everywhere
         ("It is {value}`deep:1.235`, `1.235`, [1.235](page.md).", []),
         (":alt: 1.235", []),
@@ -39,6 +42,6 @@ def test_values_are_found_by_key_and_by_name(tmp_path: Path) -> None:
 )
 def test_what_is_typed_and_computed_is_found(line: str, words: list[str]) -> None:
     text = f"---\nx: 1.235\n---\n\n{line}\n\n```{{code-cell}} ipython3\ny = 1.235\n```\n"
-    found = list(typed(text, [1.23511, 1250, True, "inf"]))
+    found = list(typed(text, [1.23511, 1250, -2.341, 4.561e-7, True, "inf"]))
     assert found == [(5, word) for word in words]
-    assert list(typed(text, [1.23511, 1250], allowed=words)) == []
+    assert list(typed(text, [1.23511, 1250, -2.341, 4.561e-7], allowed=words)) == []
