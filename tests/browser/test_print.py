@@ -16,7 +16,8 @@ from reading import CHAPTERS, PROJECT
 PRINT = """\
 import sys
 from pathlib import Path
-from bookrun import pdf, project
+from bookrun import project
+from bookrun.commands import pdf
 print(pdf.write(project.Project(Path(sys.argv[1])), sys.argv[2]))
 """
 
