@@ -70,6 +70,8 @@ def run_mutations(
                 word = SKIPPED
             elif before != SURVIVED:
                 word = f"its test does not pass as it is: {before}"
+            elif word == SKIPPED:
+                word = "broken, not refuted: its test passes as it is, and is skipped with it"
             yield Outcome(mutation, word)
 
 

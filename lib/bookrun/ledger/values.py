@@ -6,6 +6,7 @@ is found here.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def typed(
             few = len(re.sub(r"\D", "", word).lstrip("0")) < _COUNTED_DIGITS
             if few or word in exempt:
                 continue
-            if any(_rounds_to(x / 10.0**exponent, word) for x in numbers):
+            if any(_rounds_to(Decimal(x).scaleb(-exponent), word) for x in numbers):
                 yield line_number, word
 
 
@@ -89,7 +90,7 @@ def _sentences(text: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _rounds_to(value: float, word: str) -> bool:
+def _rounds_to(value: Decimal, word: str) -> bool:
     typed_number = word.translate(_PLAIN)
     digits = len(word.partition(".")[2])
     signed = typed_number.startswith("-")

@@ -33,7 +33,7 @@ def test_values_are_found_by_key_and_by_name(tmp_path: Path) -> None:
         ("At -1.235 it is less.", []),  # another number
         ("At −2.34 it is more, at 2.34 its size; so it is at $-2.34$.", ["−2.34", "2.34", "-2.34"]),
         ("A gap of 4.56·10⁻⁷, $4.56\\cdot10^{-7}$.", ["4.56", "4.56"]),
-        ("A gap of 4.56, or 4.56·10⁻⁶.", []),
+        ("A gap of 4.56, or 4.56·10⁻⁶, $4.56\\cdot10^{-400}$, $4.56\\cdot10^{400}$.", []),
         ("It is 12, or 1.2.", []),  # short numbers are everywhere
         ("It is {value}`deep:1.235`, `1.235`, [1.235](page.md).", []),
         (":alt: 1.235", []),
