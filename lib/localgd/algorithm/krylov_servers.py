@@ -6,6 +6,7 @@ polynomial in the round map does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,54 +41,54 @@ class Anderson(Server):
         if not whole or memory < 1:
             raise ValueError(f"memory={memory!r} must be an integer ≥ 1")
         self.memory, self.safeguard = int(memory), check_flag(safeguard, "safeguard")
-        self._points: list[Tensor] = []  # x_n, …, the newest first, at most `memory` + 1
-        self._moves: list[Tensor] = []  # Δ̄_n, …
+        self._last: Tensor | None = None  # Δ̄_{n−1} and x_{n−1} + Δ̄_{n−1}, (2, p)
+        self._differences: list[Tensor] = []  # of what `_last` has held, the newest first
 
     def step(self, received: Received) -> Tensor:
         """Return x_{n+1}."""
-        move = received.move
-        self._points = [received.x, *self._points[: self.memory]]
-        self._moves = [move, *self._moves[: self.memory]]
-        if len(self._moves) == 1:
+        from scipy.linalg.blas import dtrsv
+
+        before, self._last = self._last, torch.stack([received.move, received.mean])
+        if before is None:
             return received.mean
-        moves = torch.stack(self._moves)
-        differences = (moves[:-1] - moves[1:]).mT  # (p, k)
-        Q, R = torch.linalg.qr(differences)
-        used = _resolved(R.diagonal().abs())
+        self._differences = [self._last - before, *self._differences[: self.memory - 1]]
+        moves, ends = torch.stack([*self._differences, self._last]).unbind(1)  # each (k + 1, p)
+        # With the QR factorisation of [δΔ̄_1, …, δΔ̄_k, Δ̄_n], its last column is QᵀΔ̄_n.
+        R = torch.geqrf(moves.mT).a[: len(moves) - 1].double().cpu().numpy()
+        used = _resolved(R.diagonal().tolist(), torch.finfo(moves.dtype).eps / _RESOLVED)
         if not used:  # nothing is known of the map beyond this move
             return received.mean
-        gamma = torch.linalg.solve_triangular(
-            R[:used, :used], (Q[:, :used].mT @ move)[:, None], upper=True
-        ).squeeze(1)
-        points = torch.stack(self._points[: used + 1])
-        ends = points + moves[: used + 1]
-        correction: Tensor = gamma @ (ends[:-1] - ends[1:])
-        return received.mean - correction
+        weights = np.zeros(len(moves))
+        weights[:used], weights[-1] = -dtrsv(R[:used, :used], R[:used, -1]), 1.0
+        return torch.mv(ends.mT, torch.as_tensor(weights).to(ends))
 
     def undo(self) -> None:
         """Drop the memory."""
-        self._points, self._moves = [], []
+        self._last, self._differences = None, []
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Return the points and mean moves in memory."""
-        return {"points": list(self._points), "moves": list(self._moves)}
+        """Return the last move and mean, and their differences in memory."""
+        return {"last": self._last, "differences": list(self._differences)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
-        self._points, self._moves = list(state["points"]), list(state["moves"])
+        self._last, self._differences = state["last"], list(state["differences"])
 
     def __repr__(self) -> str:
         return f"Anderson(memory={self.memory}{'' if self.safeguard else ', safeguard=False'})"
 
 
-def _resolved(diagonal: Tensor) -> int:
-    """Return how many columns of a QR factorisation are independent to rounding."""
-    sizes = diagonal.double().cpu().numpy()
-    if not np.isfinite(sizes).all() or not sizes[0]:
-        return 0
-    floor = torch.finfo(diagonal.dtype).eps / _RESOLVED
-    weak = np.flatnonzero(sizes < floor * np.maximum.accumulate(sizes))
-    return int(weak[0]) if len(weak) else len(sizes)
+def _resolved(diagonal: list[float], share: float) -> int:
+    """Return how many columns of a QR factorisation with this diagonal are independent.
+
+    One is not where its entry is below `share` of the largest before it.
+    """
+    largest = 0.0
+    for column, entry in enumerate(map(abs, diagonal)):
+        if not (math.isfinite(entry) and entry > 0 and entry >= share * largest):
+            return column
+        largest = max(largest, entry)
+    return len(diagonal)
 
 
 class ConjugateGradient(Server):
