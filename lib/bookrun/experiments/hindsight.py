@@ -146,7 +146,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return a row for each r and rule: its cost over the least of all fixed T, for both goals."""
     best, rows = best_fixed(setting, ratios, server), []
-    tell(f"{setting.name}: best fixed T {[each.steps for each in best.values()]}")
+    on = f"{setting.name}, {server or Average()!r}"
+    tell(f"{on}: best fixed T {[each.steps for each in best.values()]}")
     for r in ratios:
         for name, rule in rules(setting, r, best[r].cost).items():
             if names is not None and name not in names:
@@ -168,7 +169,7 @@ def compare(
                 "last_steps": cost.steps[-1],
             }
             rows.append(row)
-            tell(f"{setting.name} r={r:g} {name}: {row['ratio']:.3f} {row['ratio_residual']:.3f}")
+            tell(f"{on} r={r:g} {name}: {row['ratio']:.3f} {row['ratio_residual']:.3f}")
     return rows
 
 
@@ -183,8 +184,10 @@ def main(arguments: Sequence[str]) -> None:
             rows += [row for row in kept if row["setting"] == setting.name]
             continue
         made = {"commit": at, "code": code, "started": datetime.now(UTC).isoformat("T", "seconds")}
-        rows += [row | made for row in compare(setting, setting.ratios, tell=_say)]
-        write_atomic(path, json.dumps(_record(rows), indent=0, ensure_ascii=False) + "\n")
+        for server in setting.servers:
+            found = compare(setting, setting.ratios, server=server, tell=_say)
+            rows += [row | made for row in found]
+            write_atomic(path, json.dumps(_record(rows), indent=0, ensure_ascii=False) + "\n")
     _say(f"{time.monotonic() - began:.0f} s")
 
 

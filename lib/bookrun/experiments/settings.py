@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from localgd import (
+    Anderson,
+    Average,
     Ball,
     HalfSpace,
     LeastSquares,
     NetworkProblem,
     PowerLoss,
     Problem,
+    Server,
     SquaredDistance,
     datasets,
 )
@@ -28,7 +31,7 @@ class Setting:
 
     `loss_share`, `residual_share`: f(x_n) ≤ so much of f(x_0), and the same of ‖∇f(x_n)‖²; to be
     chosen so that the loss's goal is met by when ‖∇f‖² is a tenth of its goal.  `most_steps`: the
-    largest fixed T that is tried.
+    largest fixed T that is tried; `servers`: for each, the best fixed T is sought anew.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Setting:
     most_steps: int = 3000
     ratios: tuple[float, ...] = (1.0, 0.1, 0.01, 0.001)
     images: int = 200
+    servers: tuple[Server, ...] = (Average(),)
     convex: bool = field(default=True)
 
     def problem(self) -> Problem:
@@ -85,6 +89,8 @@ def _posed(setting: Setting) -> tuple[Problem, float]:
     return posed, max(float(np.linalg.norm(part, 2)) ** 2 / (2 * len(part)) for part in ones)
 
 
+#: The same comparison, with the average and on top of an accelerated server.
+_BOTH = (Average(), Anderson(10))
 _LENET: Mapping[str, Any] = {
     "nodes": 5,
     "step": 0.2,
@@ -96,10 +102,10 @@ SETTINGS: Mapping[str, Setting] = {
     each.name: each
     for each in (
         Setting("disc and half-plane", "disc", 3e-4, 1e-6, step=0.5, start=(2.0, 1.0)),
-        Setting("quadratic, m = 2", "quadratic", 1e-3, 1e-5),
+        Setting("quadratic, m = 2", "quadratic", 1e-3, 1e-5, servers=_BOTH),
         Setting("quadratic, m = 2, shuffled", "quadratic", 1e-3, 1e-5, seed=1),
-        Setting("quadratic, m = 5", "quadratic", 1e-2, 1e-4, nodes=5),
-        Setting("quartic, m = 2", "quartic", 3e-3, 4e-6, step=4.0),
+        Setting("quadratic, m = 5", "quadratic", 1e-2, 1e-4, nodes=5, servers=_BOTH),
+        Setting("quartic, m = 2", "quartic", 3e-3, 4e-6, step=4.0, servers=_BOTH),
         Setting("softmax, m = 5", "softmax", 0.1, 1e-2, nodes=5, most_steps=1000),
         Setting("LeNet, m = 5", "lenet", 0.2, 1e-2, ratios=(0.1, 0.01), **_LENET),
     )
