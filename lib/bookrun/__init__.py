@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bookrun.experiments import records
     from bookrun.experiments.case import Case, carry_out, network_problem, training_data
     from bookrun.experiments.comparison import compare, replay, shifted
+    from bookrun.experiments.families import tilted_subspaces
     from bookrun.experiments.figures import beginning
     from bookrun.experiments.replays import LOSS_TOLERANCE
     from bookrun.sweeps import sweep
@@ -66,6 +67,7 @@ _MODULE = {name: f"bookrun.display.{home}" for home, names in _HOMES.items() for
     "replay": "bookrun.experiments.comparison",
     "shifted": "bookrun.experiments.comparison",
     "sweep": "bookrun.sweeps",
+    "tilted_subspaces": "bookrun.experiments.families",
     "training_data": "bookrun.experiments.case",
 }
 
@@ -98,6 +100,7 @@ __all__ = [
     "shifted",
     "sweep",
     "table",
+    "tilted_subspaces",
     "training_data",
     "use_style",
     "work",
