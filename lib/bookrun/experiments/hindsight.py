@@ -157,6 +157,8 @@ def compare(
             row = {
                 "setting": setting.name,
                 "server": repr(server or Average()),
+                "loss_share": setting.loss_share,
+                "residual_share": setting.residual_share,
                 "r": r,
                 "rule": name,
                 "best": best[r].steps,
