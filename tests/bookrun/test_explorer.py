@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from draws import decades, decay_factors
+from localgd import AffineSubspace
+from localgd.geometry import separation_constant, sigma_min
 from localgd.theory import optimal_steps_linear, optimal_steps_power
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -81,3 +83,34 @@ console.log(JSON.stringify([
     assert agreement < 1e-10
     assert control > 1e-6  # what makes the page switch the explorer off
     assert difference == pytest.approx(optimal_steps_linear(0.5, 1e-4) - 100.0, rel=1e-9)
+
+
+TWO_LINES = BOOK / "assets" / "two_lines.js"
+
+
+def test_the_figure_of_two_lines_is_small_and_asks_for_nothing():
+    text = TWO_LINES.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 200
+    assert "</script" not in text.lower()  # it is inlined
+    assert not re.search(r"https?:|//\w+\.|\b(fetch|import|require|XMLHttpRequest)\b", text)
+    chapter = (BOOK / "linear.md").read_text(encoding="utf-8")
+    assert "assets/two_lines.js" in chapter
+    assert "<noscript>" in chapter
+    sought = set(re.findall(r'getElementById\("([\w-]+)"\)', text))
+    assert len(sought) == 2
+    assert all(f'id="{name}"' in chapter for name in sought)
+
+
+@pytest.mark.skipif(NODE is None, reason="needs node")
+@pytest.mark.parametrize("phi", [0.02, 0.2, 0.5, 0.75])
+def test_its_factors_are_those_of_the_library(phi):
+    lines = [AffineSubspace([0.0, 0.0], [[np.cos(a), np.sin(a)]]) for a in (phi, -phi)]
+    sigma = sigma_min(lines)
+    row = {"phi": phi, "exact": 1 - sigma, "corrected": (1 - sigma) ** 0.5}
+    row["printed"] = (1 - 1 / separation_constant(lines).c) ** 0.5
+    script = f"{TWO_LINES.read_text(encoding='utf-8')}\n"
+    script += f"console.log(localgdTwoLines.disagreement({json.dumps([row])}),"
+    script += f"localgdTwoLines.disagreement({json.dumps([row | {'exact': 1.001 * (1 - sigma)}])}))"
+    found = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
+    right, wrong = map(float, found.stdout.split())
+    assert right < 1e-5 < wrong
