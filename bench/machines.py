@@ -112,7 +112,7 @@ def _lenet_start(whole: NetworkProblem) -> np.ndarray:
 
 def _part(whole: NetworkProblem, first: int, count: int) -> NetworkProblem:
     """Return the problem of some of the nodes."""
-    tensors = whole.tensors()
+    tensors = whole.contents()
     own = slice(first, first + count)
     inputs, targets = tensors["inputs 0"][own], tensors["targets 0"][own]
     return NetworkProblem(whole.module, inputs, targets, whole.loss, data=whole.data)

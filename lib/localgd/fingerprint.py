@@ -29,6 +29,22 @@ def digest(value: Any) -> str:
     return short_sha(_Words(code=True).of(value).encode())
 
 
+def own_code(value: Any) -> str:
+    """Return digits that change with the methods of an object's class; "" for a library's class.
+
+    With a method go the variables that it encloses, and the global functions and plain global
+    values that it names.  A class of this library, or of PyTorch, is told by its version.
+    """
+    told = ("builtins", "abc", "typing", "torch", "localgd")
+    classes = [
+        each for each in type(value).__mro__ if each.__module__.partition(".")[0] not in told
+    ]
+    if not classes:
+        return ""
+    words = _Words(code=True, reads=True)
+    return " " + short_sha(" ".join(words.of_class(each) for each in classes).encode())
+
+
 def short_sha(content: bytes) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of `content`."""
     return hashlib.sha256(content).hexdigest()[:16]
@@ -52,11 +68,20 @@ def plain(value: Any) -> Any:
     return describe(value)
 
 
-class _Words:
-    """Describes values, those that hold each other once."""
+_PLAIN = (
+    *(str, bytes, bool, int, float, complex, type(None), np.generic, np.ndarray, Tensor),
+    *(list, tuple, dict, types.FunctionType),
+)
 
-    def __init__(self, *, code: bool) -> None:
-        self._code = code
+
+class _Words:
+    """Describes values, those that hold each other once.
+
+    `code`: functions by their code; `reads`: and by the globals that they name.
+    """
+
+    def __init__(self, *, code: bool, reads: bool = False) -> None:
+        self._code, self._reads = code, reads
         self._seen: set[int] = set()
 
     def of(self, value: Any) -> str:
@@ -80,6 +105,15 @@ class _Words:
             return self._of_compound(value)
         finally:
             self._seen.discard(id(value))
+
+    def of_class(self, kind: type) -> str:
+        """Return a class by its attributes, methods by their code."""
+        inside = {
+            name: _unwrapped(each)
+            for name, each in vars(kind).items()
+            if isinstance(_unwrapped(each), _PLAIN) and name not in _UNTOLD
+        }
+        return f"{kind.__qualname__} {self.of(inside)}"
 
     def _of_compound(self, value: Any) -> str:
         if isinstance(value, Mapping):
@@ -135,7 +169,10 @@ class _Words:
         if not self._code:
             return function.__name__
         inside = inspect.getclosurevars(function).nonlocals
-        holds = (function.__defaults__, function.__kwdefaults__, inside)
+        holds = [function.__defaults__, function.__kwdefaults__, inside]
+        if self._reads:
+            named = inspect.getclosurevars(function).globals
+            holds.append({name: each for name, each in named.items() if isinstance(each, _PLAIN)})
         return f"{function.__qualname__}#{self.of(function.__code__)} {self.of(holds)}"
 
     def _of_module(self, module: nn.Module) -> str:
@@ -145,3 +182,14 @@ class _Words:
         flags = [each.training for each in module.modules()]
         state = {name: self.of(value) for name, value in module.state_dict().items()}
         return f"{words} {flags} {state}"
+
+
+#: What differs between two definitions of one class.
+_UNTOLD = {"__module__", "__doc__", "__firstlineno__", "__static_attributes__"}
+
+
+def _unwrapped(attribute: Any) -> Any:
+    """Return the function inside a property, a static or a class method."""
+    if isinstance(attribute, property):
+        return attribute.fget
+    return getattr(attribute, "__func__", attribute)

@@ -123,9 +123,12 @@ class Problem(ABC):
         """Return the Hessians of the f_i where these are quadratic."""
         return None
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Return the numbers the problem is made of, by name: what tells it from another."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+    def contents(self) -> Mapping[str, Any]:
+        """Return what the problem is made of, by name: what tells it from another.
+
+        All attributes but private ones, unless overridden.
+        """
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def provenance(self) -> Mapping[str, Any]:
         """Return what the problem is made of, for the record of a run."""
@@ -146,6 +149,8 @@ class Problem(ABC):
         Each η_i is positive and finite, and below 2/L_i where L_i is known: at 2/L_i and
         above, local gradient descent does not converge on every L_i-smooth convex f_i.
         """
+        if np.asarray(step_size).dtype.kind in "SUbcmM":
+            raise TypeError(f"step_size={step_size!r} must be a number, or one a node")
         etas = np.asarray(step_size, float)
         if etas.ndim > 1 or (etas.ndim == 1 and etas.shape != (self.num_nodes,)):
             raise ValueError(

@@ -12,7 +12,7 @@ import numpy as np
 from localgd.algorithm.cost_ratio import CostRatio
 from localgd.algorithm.gain import round_gains, steps_of_least_cost
 from localgd.algorithm.paths import LocalPaths
-from localgd.algorithm.rules import Plan, RoundInfo, Rule
+from localgd.algorithm.rules import Plan, RoundInfo, Rule, check_step_count
 
 #: No round takes more than so many times the steps of the one before.
 GROWTH = 2
@@ -29,9 +29,7 @@ class AdaptiveRule(Rule):
     wants_paths = True
 
     def __init__(self, cost_ratio: float | Literal["measured"], max_steps: int) -> None:
-        if max_steps < 1:
-            raise ValueError(f"max_steps={max_steps} must be ≥ 1")
-        self.max_steps = int(max_steps)
+        self.max_steps = check_step_count(max_steps, "max_steps")
         self.ratio = CostRatio(cost_ratio)
         r = self.ratio.value
         first = 1 if r is None else math.ceil(1 / r) if r * max_steps > 1 else max_steps
@@ -80,8 +78,8 @@ class BalancedSteps(AdaptiveRule):
     (`Trace.local_steps`, `ScheduledSteps`).  `optimum`: f_i*, the least value of each local
     loss, one number or m; 0 for over-parameterised models.  None where it is not known: the
     gradient norms take the place of the losses.  `max_steps`: no round takes more.
-    Raises `ValueError` for a ratio that is not positive and finite, and while running for a
-    loss below `optimum`.
+    Raises `ValueError` for a ratio that is not positive and finite and an optimum that is not
+    finite, and while running for a loss below `optimum`.
     """
 
     def __init__(
@@ -92,6 +90,8 @@ class BalancedSteps(AdaptiveRule):
         max_steps: int = 10_000,
     ) -> None:
         super().__init__(cost_ratio, max_steps)
+        if optimum is not None and not np.isfinite(np.asarray(optimum, float)).all():
+            raise ValueError(f"optimum={optimum!r} must be finite, or None where it is not known")
         self.optimum = optimum
 
     def check(self, num_nodes: int) -> None:

@@ -22,7 +22,7 @@ from localgd.algorithm.rules import Rule
 from localgd.algorithm.servers import Server
 from localgd.algorithm.settings import known_to_all
 from localgd.files import write_atomically
-from localgd.fingerprint import describe, digest, plain
+from localgd.fingerprint import describe, digest, own_code, plain
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Checkpoint:
     time has passed since the last writing, within a round too.  `every_rounds`: write after
     so many rounds as well.  A run also writes it at its start, so that a path that cannot be
     written is found out then, and when it ends, for whatever reason.
-    Raises `ValueError` for an interval that is negative, or fewer rounds than one.
+    Raises `ValueError` for an interval that is negative, or fewer rounds than one, and
+    `TypeError` for what is no path.
     """
 
     path: str | os.PathLike[str]
@@ -41,9 +42,11 @@ class Checkpoint:
     every_rounds: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise TypeError(f"checkpoint={self.path!r} must be a path or a Checkpoint")
         if not self.every_seconds >= 0:
             raise ValueError(f"every_seconds={self.every_seconds} must be ≥ 0")
-        if self.every_rounds is not None and self.every_rounds < 1:
+        if self.every_rounds is not None and not self.every_rounds >= 1:
             raise ValueError(f"every_rounds={self.every_rounds} must be ≥ 1")
 
 
@@ -267,13 +270,15 @@ def fingerprint(rounds: Rounds) -> dict[str, str]:
         **{name: provenance[name] for name in ("device", "dtype", "threads", "versions")},
     }
     texts = {name: str(value) for name, value in settings.items() if name not in ("rounds", "stop")}
-    texts["local_steps"] = f"{rounds.rule!r} {digest(rounds.rule)}"
-    texts["server"] = f"{rounds.server!r} {digest(rounds.server)}"
-    texts["problem"] = f"{type(problem).__qualname__} {digest(plain(problem.provenance()))}"
+    texts["local_steps"] = f"{rounds.rule!r} {digest(rounds.rule)}{own_code(rounds.rule)}"
+    texts["server"] = f"{rounds.server!r} {digest(rounds.server)}{own_code(rounds.server)}"
+    name = type(problem).__qualname__
+    texts["problem"] = f"{name} {digest(plain(problem.provenance()))}{own_code(problem)}"
     texts["program"] = rounds.evaluator.identity
     texts["x0"] = describe(rounds.x)
-    for name, tensor in problem.tensors().items():
-        texts[f"data {name}"] = describe(tensor)
+    for name, value in problem.contents().items():
+        words = describe if isinstance(value, torch.Tensor) else digest
+        texts[f"data {name}"] = words(value)
     return texts
 
 

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from localgd.algorithm.paths import LocalPaths
 
 #: How many rounds back the median of measured times looks.
@@ -24,7 +26,8 @@ class CostRatio:
 
     def __init__(self, value: float | str) -> None:
         self.given = value
-        if value != "measured" and (isinstance(value, str) or not 0 < value < math.inf):
+        number = not isinstance(value, bool) and isinstance(value, int | float | np.floating)
+        if value != "measured" and not (number and 0 < float(value) < math.inf):
             raise ValueError(f"cost_ratio={value!r} must be positive and finite, or 'measured'")
         self._steps: deque[float] = deque(maxlen=ROUNDS_KEPT)
         self._messages: deque[float] = deque(maxlen=ROUNDS_KEPT)

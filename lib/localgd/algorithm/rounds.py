@@ -17,7 +17,7 @@ from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
 from localgd.algorithm.local_steps import mapped, square_norms
 from localgd.algorithm.path_record import Start
 from localgd.algorithm.paths import LocalPaths
-from localgd.algorithm.rules import Plan, RoundInfo, Rule
+from localgd.algorithm.rules import Plan, RoundInfo, Rule, check_plan
 from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
@@ -145,7 +145,8 @@ class Rounds:
             self.view.local_grad_norm_sq[own],
             None if self.last_steps is None else self.last_steps[own],
         )
-        plan = self.rule.plan(info, self.problem.num_nodes)
+        nodes = self.problem.num_nodes
+        plan = check_plan(self.rule.plan(info, nodes), nodes, self.rule)
 
         places = local_phase(
             self.problem,

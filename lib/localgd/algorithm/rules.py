@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from localgd.algorithm.paths import LocalPaths
 from localgd.fingerprint import describe
 
+_MOST_STEPS = 2**63  # a round's steps are counted in 64 bits
+
 
 @dataclass(frozen=True, eq=False)
 class RoundInfo:
@@ -40,6 +42,27 @@ class Plan:
 
     max_steps: NDArray[np.int64] | None  # (m,)
     grad_tol: float | None = None
+
+
+def check_plan(plan: Any, num_nodes: int, rule: Rule) -> Plan:
+    """Return the plan of a rule with whole numbers of steps.
+
+    Raises `TypeError` for what is no `Plan`, and `ValueError` for steps that are not one whole
+    number ≥ 0 a node, or a tolerance that is not positive and finite, each with the rule.
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(f"{rule!r} planned {plan!r}: expected a Plan")
+    if plan.grad_tol is not None and not 0 < plan.grad_tol < math.inf:
+        raise ValueError(f"{rule!r} planned grad_tol={plan.grad_tol}: expected it positive, finite")
+    if plan.max_steps is None:
+        return plan
+    steps = np.asarray(plan.max_steps)
+    if steps.shape != (num_nodes,):
+        raise ValueError(f"{rule!r} planned steps of shape {steps.shape} for {num_nodes} nodes")
+    whole = steps.dtype.kind in "iu" or (np.isfinite(steps) & (steps == np.floor(steps))).all()
+    if not whole or steps.min() < 0 or steps.max() >= _MOST_STEPS:
+        raise ValueError(f"{rule!r} planned {steps.tolist()} steps: expected whole numbers ≥ 0")
+    return plan if steps.dtype == np.int64 else Plan(steps.astype(np.int64), plan.grad_tol)
 
 
 class Rule(ABC):
@@ -95,8 +118,8 @@ class FixedSteps(Rule):
     constant = True
 
     def __init__(self, T: int | Sequence[int]) -> None:
-        self._per_node = isinstance(T, Sequence | np.ndarray)
-        values: Sequence[Any] = T if isinstance(T, Sequence | np.ndarray) else [T]
+        self._per_node = np.ndim(T) > 0
+        values: Sequence[Any] = T if isinstance(T, Sequence | np.ndarray) and np.ndim(T) else [T]
         self.steps = tuple(check_step_count(value) for value in values)
         if not self.steps:
             raise ValueError("local_steps is empty: expected one integer, or one per node")
@@ -178,6 +201,6 @@ def check_step_count(value: Any, name: str = "local_steps") -> int:
         count = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}={value!r} must be an integer") from None
-    if count < 1:
-        raise ValueError(f"{name}={count} must be ≥ 1")
+    if not 1 <= count < _MOST_STEPS:
+        raise ValueError(f"{name}={count} must be ≥ 1" + " and below 2⁶³" * (count > 0))
     return count

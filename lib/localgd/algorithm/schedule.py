@@ -20,9 +20,9 @@ class ScheduledSteps(Rule):
         values = np.asarray(steps, float)
         if values.ndim not in (1, 2) or values.size == 0:
             raise ValueError(f"steps has shape {values.shape}, expected (rounds,) or (rounds, m)")
-        bad = values[~((values >= 1) & (values == np.floor(values)) & np.isfinite(values))]
+        bad = values[~((values >= 1) & (values == np.floor(values)) & (values < 2.0**63))]
         if bad.size:
-            raise ValueError(f"steps holds {bad[0]}: expected whole numbers ≥ 1")
+            raise ValueError(f"steps holds {bad[0]:g}: expected whole numbers ≥ 1 and below 2⁶³")
         self.steps = values.astype(np.int64)
 
     def check(self, num_nodes: int) -> None:

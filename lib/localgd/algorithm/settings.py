@@ -16,10 +16,10 @@ from torch import Tensor
 from localgd.algorithm.local_phase import Leap
 from localgd.algorithm.processes import Processes
 from localgd.algorithm.rules import Rule, ToOptimum, as_rule
-from localgd.algorithm.servers import Server
+from localgd.algorithm.servers import Server, check_flag
 from localgd.algorithm.trace import Trace
 from localgd.engine.evaluator import Engine
-from localgd.fingerprint import describe, digest, plain
+from localgd.fingerprint import describe, digest, own_code, plain
 from localgd.problem import ClosedPaths, Problem
 
 Stop = float | Callable[[Trace], bool]
@@ -77,7 +77,7 @@ def known_to_all(problem: Problem, rule: Rule, server: Server, x0: Tensor) -> di
     return dict(problem.in_common()) | {
         "x0": describe(x0),
         "local_steps": rule.in_common(),
-        "server": f"{server!r} {digest(server)}",
+        "server": f"{server!r} {digest(server)}{own_code(server)}",
     }
 
 
@@ -117,13 +117,17 @@ def check(
     if chunk_size is not None:
         _check_count(chunk_size, "chunk_size", 1)
     if stop is not None and not callable(stop):
+        if isinstance(stop, bool | str):
+            raise TypeError(f"stop={stop!r} must be a positive tolerance or a callable")
         stop = float(stop)
         if not (math.isfinite(stop) and stop > 0):
             raise ValueError(f"stop={stop} must be a positive tolerance or a callable")
         if processes and processes.record == "loss":
             raise ValueError(f"stop={stop} needs ‖∇f(x_n)‖², which record='loss' leaves out")
+    check_flag(tf32, "tf32")
+    _check_seed(seed)
     target = pick_device(device, problem)
-    problem = problem.to(target, dtype or problem.dtype)
+    problem = problem.to(target, _check_dtype(dtype, etas, problem))
     server.check(problem, rule)
     return Settings(
         problem=problem,
@@ -146,11 +150,15 @@ def check(
 def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
     """Return the device to run on; "auto" is the GPU for problems that gain by one.
 
-    Raises `ValueError` where a GPU is asked for and there is none.
+    Raises `ValueError` where a GPU is asked for and there is none, and for "meta".
     """
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device={device!r} must be a name, such as 'cpu', or a torch.device")
     if device == "auto":
         device = "cuda" if problem.prefers_gpu and torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)
+    if chosen.type == "meta":
+        raise ValueError(f"device={device!r} holds no numbers: nothing can be computed there")
     if chosen.type != "cuda":
         return chosen
     if not torch.cuda.is_available():
@@ -180,6 +188,26 @@ def _start(problem: Problem, x0: Any, seed: int, device: torch.device) -> Tensor
     if not bool(torch.isfinite(x).all()):
         raise ValueError("x0 holds a NaN or an infinity")
     return x.detach().clone().to(device, problem.dtype)
+
+
+def _check_dtype(
+    dtype: torch.dtype | None, etas: NDArray[np.float64], problem: Problem
+) -> torch.dtype:
+    """Return the type to compute in, where it can be computed in and no η_i is 0 there."""
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype} must be torch.float32 or torch.float64")
+    chosen = dtype or problem.dtype
+    for node, eta in enumerate(etas):
+        if float(torch.tensor(eta, dtype=chosen)) == 0:
+            raise ValueError(f"step_size={eta:g} at node {node} is 0 in {chosen}")
+    return chosen
+
+
+def _check_seed(seed: Any) -> None:
+    """Raise `ValueError` where `seed` is no integer that PyTorch takes."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed={seed!r} must be an integer from −2⁶³ to 2⁶⁴ − 1")
 
 
 def _check_count(value: Any, name: str, least: int) -> None:

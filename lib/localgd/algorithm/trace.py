@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,13 @@ _COLUMNS = (
     "bytes",
     "x",
 )
+_OPTIONAL = {"dist", "met", "undone", "seconds_waiting", "seconds_communicating"}
 _MEASURE = "measure "  # before the name of a measured column in a saved file
+#: What reading raises for a file whose bytes are not those that were written.
+_DAMAGED = (
+    *(KeyError, ValueError, TypeError, AttributeError, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,23 +120,22 @@ class Trace:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Read what `save` wrote.  Raises `ValueError` for a file that is not a trace."""
+        content = io.BytesIO(Path(path).read_bytes())
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                columns: dict[str, Any] = {name: archive.get(name) for name in _COLUMNS}
-                measures = {
-                    name.removeprefix(_MEASURE): archive[name]
-                    for name in archive.files
-                    if name.startswith(_MEASURE)
-                }
-                header = json.loads(str(archive["header"]))
-        except (KeyError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+            with np.load(content, allow_pickle=False) as archive:
+                held = {name: archive[name] for name in archive.files}
+            header = json.loads(str(held.pop("header")))
+            reason, provenance = header["reason"], header["provenance"]
+        except _DAMAGED as error:
             raise ValueError(f"{path} is not a saved trace: {error}") from error
-        return cls(
-            **columns,
-            measures=measures,
-            reason=header["reason"],
-            provenance=header["provenance"],
-        )
+        measures = {name.removeprefix(_MEASURE): held[name] for name in held if _MEASURE in name}
+        columns: dict[str, Any] = dict.fromkeys(_OPTIONAL) | {
+            name: column for name, column in held.items() if _MEASURE not in name
+        }
+        wrong = sorted({*columns} ^ {*_COLUMNS})
+        if wrong:
+            raise ValueError(f"{path} is not a saved trace: the columns {', '.join(wrong)} differ")
+        return cls(**columns, measures=measures, reason=reason, provenance=provenance)
 
 
 def first_row(reached: Any) -> int:

@@ -126,6 +126,10 @@ class _LinearModel(AffineOptima):
         small.A, small.dim = torch.matmul(self.A, basis.mT), basis.shape[0]
         return small, basis
 
+    def contents(self) -> Mapping[str, Any]:
+        """Return the data, padded."""
+        return {"A": self.A, "b": self.b, "samples": self.samples}
+
     def provenance(self) -> Mapping[str, Any]:
         """Return sizes and, where given, the data's origin."""
         record = dict(super().provenance()) | {"samples": self.samples.tolist()}

@@ -163,7 +163,7 @@ class NetworkProblem(Problem):
         moved._samples = [each.to(device, dtype) for each in self._given]
         return moved
 
-    def tensors(self) -> Mapping[str, Tensor]:
+    def contents(self) -> Mapping[str, Tensor]:
         """Return the nodes' data."""
         return {
             f"{name} {number}": getattr(group, name)

@@ -90,8 +90,8 @@ def test_a_case_that_makes_no_sense_says_why(change: dict[str, object], message:
 def test_seed_0_deals_in_file_order_and_every_seed_draws_its_own_start() -> None:
     first, second = (case_module.network_problem(replace(TINY, seed=seed)) for seed in (0, 1))
     data = recordings.images("train", first=8)
-    assert first.tensors()["targets 0"].flatten().tolist() == data.labels.tolist()
-    assert second.tensors()["targets 0"].flatten().tolist() != data.labels.tolist()
+    assert first.contents()["targets 0"].flatten().tolist() == data.labels.tolist()
+    assert second.contents()["targets 0"].flatten().tolist() != data.labels.tolist()
     start, other = (each.flatten(each.module) for each in (first, second))
     assert not np.allclose(start, other)
 

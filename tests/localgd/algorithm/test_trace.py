@@ -135,3 +135,33 @@ def test_what_is_measured_is_kept_row_by_row(tmp_path):
 def test_a_measure_that_returns_no_numbers_is_refused(measure, error, message):
     with pytest.raises(error, match=message):
         run(PROBLEM, local_steps=3, step_size=0.2, rounds=6, measure=measure)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
+    trace = run(LeastSquares([np.eye(2)], [np.ones(2)]), local_steps=1, step_size=0.2, rounds=2)
+    path = tmp_path / "trace.npz"
+    trace.save(path)
+    whole = path.read_bytes()
+    refused = 0
+    for bit in range(0, 8 * len(whole), 29):
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(broken)
+        try:
+            found = Trace.load(path)
+        except ValueError:
+            refused += 1
+            continue
+        for name in ("loss", "x", "local_steps", "dist"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(trace, name))
+    assert refused
+
+
+def test_an_archive_without_the_columns_is_refused(tmp_path):
+    path = tmp_path / "other.npz"
+    np.savez(path, header=np.array('{"reason": "rounds", "provenance": {}}'))
+    with pytest.raises(ValueError, match=r"not a saved trace: the columns bytes, .*, x differ"):
+        Trace.load(path)
+    np.save(tmp_path / "other.npy", np.ones(3))
+    with pytest.raises(ValueError, match="not a saved trace"):
+        Trace.load(tmp_path / "other.npy")
