@@ -39,6 +39,7 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
         if "can't allocate memory" in str(error):
             raise
         raise UntraceableError(_reason(str(error))) from error
+    _detach_constants(program)
     varying: set[Node] = set()
     for node in program.graph.nodes:
         if node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes):
@@ -50,6 +51,16 @@ def record(function: Callable[..., Any], arguments: Sequence[Tensor]) -> GraphMo
     if any(node.op == "placeholder" for node in written(program)):
         raise UntraceableError("it writes into its input")
     return program
+
+
+def _detach_constants(program: GraphModule) -> None:
+    """Let no constant require a gradient: the record has its derivatives in it."""
+    for node in program.graph.find_nodes(op="get_attr"):
+        name = str(node.target)
+        value = getattr(program, name)
+        if isinstance(value, Tensor) and value.requires_grad:
+            delattr(program, name)
+            program.register_buffer(name, value.detach())
 
 
 def identity(program: GraphModule) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from localgd.networks.node_function import Loss, copied
+from localgd.networks.python_state import reads
 
 #: How many samples a trial takes.
 FEW = 5
@@ -172,6 +173,27 @@ def _called(loss: Loss, outputs: Any, targets: Tensor) -> Any:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def check_apart(loss: Loss, module: nn.Module) -> None:
+    """Raise `ValueError` where the loss calls `module` or reads a tensor of it.
+
+    The nodes train copies, so that the loss would go on seeing the start.  Other attributes of the
+    module may be read.
+    """
+    parts = {id(part) for part in module.modules()}
+    tensors = {id(value) for value in (*module.parameters(), *module.buffers())}
+    for name, value, names in reads(loss):
+        own = isinstance(value, nn.Module) and id(value) in parts
+        asked = [getattr(value, each) for each in names if own and hasattr(value, each)]
+        asked = [each for each in asked if isinstance(each, Tensor) or not callable(each)]
+        constant = asked and not any(isinstance(each, Tensor) for each in asked)
+        if id(value) in tensors or (own and not constant):
+            raise ValueError(
+                f"the loss reads {name}, which is {type(module).__name__} or a part of it: the "
+                "nodes train copies, and it would go on seeing the start. Return from forward what "
+                "the loss needs"
+            )
 
 
 def check_untrained(loss: Loss) -> None:

@@ -31,7 +31,20 @@ class Layout:
                 "float32 or all float64"
             )
         self.dtype = next(iter(types))
+        for name, parameter in self._parameters.items():
+            if not bool(torch.isfinite(parameter).all()):
+                raise ValueError(f"parameter {name} holds a NaN or an infinity")
         for name, value in self._buffers.items():
+            if value.dtype == torch.bool:
+                raise ValueError(
+                    f"buffer {name} is written and holds truth values, whose mean over the nodes "
+                    "is none: make it a number"
+                )
+            if value.dtype.is_floating_point and not bool(torch.isfinite(value).all()):
+                raise ValueError(
+                    f"buffer {name} is written and holds a NaN or an infinity, which no mean over "
+                    "the nodes leaves: start it with a finite number"
+                )
             whole = not value.dtype.is_floating_point and value.numel() > 0
             if whole and int(value.abs().max()) > 2 / torch.finfo(self.dtype).eps:
                 raise ValueError(

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from localgd.fingerprint import describe, digest
-from localgd.networks.input_checks import check_memory, check_module, check_samples, check_untrained
+from localgd.networks.input_checks import (
+    check_apart,
+    check_memory,
+    check_module,
+    check_samples,
+    check_untrained,
+)
 from localgd.networks.node_function import Loss, NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
 from localgd.networks.samples import cast, pairs, stacked
@@ -70,6 +76,7 @@ class NetworkProblem(Problem):
         check_module(module)
         check_memory(module)
         check_untrained(loss)
+        check_apart(loss, module)
         # Where the samples are; `to` moves all of them.
         module = copied(module).cpu()
         if isinstance(loss, nn.Module):

@@ -6,12 +6,14 @@ attribute, a closure or a global is not repeated, so it must not matter to the n
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import sysconfig
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -71,6 +73,33 @@ def python_state(module: nn.Module, loss: Any) -> dict[str, str]:
     else:
         found.add_callable("the loss", loss)
     return found.digests
+
+
+def reads(function: Any) -> Iterator[tuple[str, Any, set[str]]]:
+    """Yield what a function reads from closures and globals: name, value, all names in its code.
+
+    Of a `nn.Module` these are its attributes and what its forward reads.
+    """
+    function = _function_of(function)
+    if isinstance(function, functools.partial):
+        yield from reads(function.func)
+        given = [*enumerate(function.args), *function.keywords.items()]
+        yield from ((str(name), value, set()) for name, value in given)
+    elif isinstance(function, nn.Module):
+        for part in function.modules():
+            yield from ((name, value, set()) for name, value in vars(part).items())
+            yield from ((name, value, set()) for name, value in part.named_children())
+            yield from reads(type(part).forward)
+    elif isinstance(function, FunctionType):
+        names = _names(function.__code__)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            try:
+                yield name, cell.cell_contents, names
+            except ValueError:  # not assigned yet
+                continue
+        for name in _globals(function.__code__) & function.__globals__.keys():
+            yield name, function.__globals__[name], names
 
 
 def containers(module: nn.Module) -> Iterator[dict[Any, Any] | list[Any] | tuple[Any, ...]]:
@@ -147,8 +176,9 @@ class _State:
                 continue
             self._seen.add(id(each))
             for name, value in vars(each).items():
-                if isinstance(value, FunctionType):
-                    self._add_code(where, value)
+                method = _function_of(value)
+                if isinstance(method, FunctionType):
+                    self._add_code(where, method)
                 elif not name.startswith("__"):
                     self.add(f"attribute {name} of class {each.__name__}", value)
 
@@ -160,10 +190,9 @@ class _State:
         self._seen.add(id(function))
         names = _names(function.__code__)
         for name in names:
-            value = function.__globals__.get(name)
-            if isinstance(value, ModuleType) and not _is_installed(value.__name__):
-                for inner in names & vars(value).keys():
-                    self._add_read(f"{name}.{inner}", where, vars(value)[inner])
+            value = function.__globals__.get(name, sys.modules.get(name))
+            if isinstance(value, ModuleType):
+                self._add_module_read(name, where, value, names)
             elif value is not None:
                 self._add_read(name, where, value)
         closure = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -177,13 +206,32 @@ class _State:
             [function.__defaults__, vars(function)],
         )
 
+    def _add_module_read(self, name: str, where: str, module: ModuleType, names: set[str]) -> None:
+        """Add what code with these names may read of a Python module: of an installed one, values.
+
+        Modules inside a module are followed, so far as they are the user's own.
+        """
+        installed = _is_installed(module.__name__)
+        for inner in names & vars(module).keys():
+            value = vars(module)[inner]
+            if isinstance(value, ModuleType):
+                if not _is_installed(value.__name__) and value is not module:
+                    self._add_module_read(f"{name}.{inner}", where, value, names - {inner})
+            elif not (installed and callable(value)):
+                self._add_read(f"{name}.{inner}", where, value)
+
     def _add_read(self, name: str, where: str, value: Any) -> None:
+        if isinstance(value, ContextVar):
+            value = value.get(None)
         if not isinstance(value, ModuleType | FunctionType | type):
             self.add(f"{name}, which {where} reads,", value)
         self._add_reached(where, value)
 
     def _add_reached(self, where: str, value: Any) -> None:
         """Add what a function, a class or an object that some code names reads itself."""
+        for each in _inside(value):
+            self._add_reached(where, each)
+        value = _function_of(value)
         kind = value if isinstance(value, FunctionType | type) else type(value)
         if _is_installed(kind.__module__ or ""):
             return
@@ -191,6 +239,24 @@ class _State:
             self._add_code(f"{kind.__name__}, which {where} calls,", kind)
         elif not isinstance(value, nn.Module):
             self._add_class(where, kind)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Return the functions and objects in a container, or in a partial function."""
+    if isinstance(value, functools.partial):
+        return (value.func, *value.args, *value.keywords.values())
+    entries = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list | tuple | set | frozenset):
+        return ()
+    return [each for each in entries if callable(each) and not isinstance(each, nn.Module)]
+
+
+def _function_of(value: Any) -> Any:
+    """Return the function inside a property, a static or class method, a cache or a wrapper."""
+    if isinstance(value, property):
+        value = value.fget
+    value = getattr(value, "__func__", value)
+    return getattr(value, "__wrapped__", value)
 
 
 @functools.cache
@@ -205,6 +271,13 @@ def _is_installed(name: str) -> bool:
         sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")
     )
     return any(Path(file).is_relative_to(each) for each in installed)
+
+
+def _globals(code: CodeType) -> set[str]:
+    """Return the names that code looks up as global ones, not as attributes."""
+    inner = [_globals(each) for each in code.co_consts if isinstance(each, CodeType)]
+    loads = (each.argval for each in dis.get_instructions(code) if each.opname == "LOAD_GLOBAL")
+    return set(loads).union(*inner)
 
 
 def _names(code: CodeType) -> set[str]:

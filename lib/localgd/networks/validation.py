@@ -19,6 +19,7 @@ from localgd.networks.input_checks import FEW
 from localgd.networks.node_function import NodeFunction, copied
 from localgd.networks.parameter_vector import Layout
 from localgd.networks.python_state import python_state
+from localgd.networks.samples import cast, pad
 
 Node = tuple[Tensor, Tensor]
 
@@ -33,7 +34,7 @@ def written_buffers(module: nn.Module, inputs: Tensor) -> list[str]:
     weights = {name: value.detach().clone() for name, value in trial.named_parameters()}
     before = {name: (b, b._version, b.clone()) for name, b in trial.named_buffers()}
     with torch.no_grad():
-        trial(inputs[:FEW].clone())
+        trial(inputs.clone())
     for name, parameter in trial.named_parameters():
         if not _same(parameter.detach(), weights[name]):
             raise ValueError(
@@ -69,9 +70,10 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
     and writes that go round autograd (`.data`) are found that way.  What cannot be batched at
     all is left to the recording, which says why.
     """
-    inputs, targets = inputs[:FEW], targets[:FEW]
     name = type(function.module).__name__
     module = copied(function.module)
+    _refuse_state(name, *_states_around(function, module, inputs, targets))
+    inputs, targets = inputs[:FEW], targets[:FEW]
     before = _python_draws()
     x, first = _trial(function, module, inputs, targets)
     kept = python_state(module, function.loss)
@@ -131,6 +133,18 @@ def _agrees_in_double(function: NodeFunction, inputs: Tensor, targets: Tensor) -
     return _agree(exact.layout, found, called)
 
 
+def _states_around(
+    function: NodeFunction, module: nn.Module, inputs: Tensor, targets: Tensor
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is kept in Python after one call with all of a node's samples, and after two."""
+    kept = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for _ in range(2):
+            function.loss(module(inputs.clone()), targets)
+            kept.append(python_state(module, function.loss))
+    return kept[0], kept[1]
+
+
 def _refuse_state(name: str, before: dict[str, str], after: dict[str, str]) -> None:
     """Raise `ValueError` where one more call with the same samples has changed something."""
     for what in sorted({*before, *after}):
@@ -145,9 +159,35 @@ def padding_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
     """Return whether samples of weight zero leave a node's f_i and ∇f_i as they are.
 
     They do not where samples mix: by BatchNorm, in the loss, through the size of the batch.
-    Tried on samples from all over the nodes; what is harmless whatever it is padded with is so
-    with copies of a node's first sample.  What cannot be tried in float64 is taken for mixing.
+    Tried on samples from all over the nodes, and on every node that would be padded, as it would
+    be.  What cannot be tried is taken for mixing.
     """
+    return _mixture_is_harmless(function, nodes) and all(
+        _node_is_harmless(function, *node, max(len(targets) for _, targets in nodes))
+        for node in nodes
+    )
+
+
+def _node_is_harmless(function: NodeFunction, inputs: Tensor, targets: Tensor, size: int) -> bool:
+    """Return whether a node with copies of its first sample has the f_i and ∇f_i that it has."""
+    missing = size - len(targets)
+    if not missing:
+        return True
+    dtype = function.layout.dtype
+    inputs, targets = cast(inputs, dtype), cast(targets, dtype)
+    x = function.layout.flatten(function.module)
+    try:
+        weights = _weights(len(targets), 0, x)
+        alone = _flat(function.node(x, inputs.clone(), targets, weights))
+        weights = _weights(len(targets), missing, x)
+        padded = _flat(function.node(x, pad(inputs, size), pad(targets, size), weights))
+    except (RuntimeError, ValueError, TypeError, NotImplementedError, IndexError):
+        return False
+    return _agree(function.layout, padded, alone)
+
+
+def _mixture_is_harmless(function: NodeFunction, nodes: Sequence[Node]) -> bool:
+    """Return whether some samples of weight zero leave others as they are, in float64."""
     try:
         exact = function.to(torch.device("cpu"), torch.float64)
         inputs, targets = _mixture(nodes)
