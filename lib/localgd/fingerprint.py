@@ -32,8 +32,8 @@ def digest(value: Any) -> str:
 def own_code(value: Any) -> str:
     """Return digits that change with the methods of an object's class; "" for a library's class.
 
-    With a method go the variables that it encloses, and the global functions and plain global
-    values that it names.  A class of this library, or of PyTorch, is told by its version.
+    With a method go the functions, numbers, texts and arrays that it encloses or that it names as
+    global ones.  A class of this library, or of PyTorch, is told by its version.
     """
     told = ("builtins", "abc", "typing", "torch", "localgd")
     classes = [
@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
 
 _PLAIN = (
     *(str, bytes, bool, int, float, complex, type(None), np.generic, np.ndarray, Tensor),
-    *(list, tuple, dict, types.FunctionType),
+    *(tuple, types.FunctionType),
 )
 
 
@@ -168,11 +168,12 @@ class _Words:
     def _of_function(self, function: types.FunctionType) -> str:
         if not self._code:
             return function.__name__
-        inside = inspect.getclosurevars(function).nonlocals
-        holds = [function.__defaults__, function.__kwdefaults__, inside]
-        if self._reads:
-            named = inspect.getclosurevars(function).globals
-            holds.append({name: each for name, each in named.items() if isinstance(each, _PLAIN)})
+        read = inspect.getclosurevars(function)
+        inside = dict(read.nonlocals)
+        if self._reads:  # lists and dictionaries may be where it keeps a diary
+            named = inside | dict(read.globals)
+            inside = {name: each for name, each in named.items() if isinstance(each, _PLAIN)}
+        holds = (function.__defaults__, function.__kwdefaults__, inside)
         return f"{function.__qualname__}#{self.of(function.__code__)} {self.of(holds)}"
 
     def _of_module(self, module: nn.Module) -> str:

@@ -37,7 +37,7 @@ class LedgerDirective(SphinxDirective):
 
 def render(rows: Sequence[dict[str, Any]], links: Links) -> str:
     """Return the table as HTML, in a box of its own that scrolls, with its filter."""
-    names = ("In the paper", "What it says", "What we found")
+    names = ("In the paper", "Statement, in our words", "What we found")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(_row(row, links) for row in rows)
     buttons = "".join(
