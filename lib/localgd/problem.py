@@ -180,9 +180,28 @@ def check_finite(array: NDArray[Any], name: str, node: int) -> None:
 
 
 def dense_array(value: Any, name: str, node: int) -> NDArray[np.float64]:
-    """Return a node's array in float64; raise `ValueError` where it is a sparse one."""
+    """Return a node's array in float64.
+
+    Raises `ValueError` for a sparse one, one with masked entries, and what holds no real numbers.
+    """
     torch_sparse = isinstance(value, Tensor) and value.layout != torch.strided
     if torch_sparse or (hasattr(value, "toarray") and not isinstance(value, np.ndarray)):
         method = "to_dense" if torch_sparse else "toarray"
         raise ValueError(f"{name} of node {node} is sparse: give it dense (.{method}())")
-    return np.asarray(value, float)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.double() if value.is_floating_point() else value
+    return np.ascontiguousarray(real_array(value, f"{name} of node {node}"), float)
+
+
+def real_array(value: Any, name: str) -> NDArray[Any]:
+    """Return an array of real numbers in this machine's byte order.
+
+    Raises `ValueError` for masked entries, whose values would be used, and what holds no numbers.
+    """
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: fill them in, or leave their rows out")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufO":
+        raise ValueError(f"{name} holds {array.dtype}, expected real numbers")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -20,7 +20,7 @@ from localgd.algorithm.servers import Server, check_flag
 from localgd.algorithm.trace import Trace
 from localgd.engine.evaluator import Engine
 from localgd.fingerprint import describe, digest, own_code, plain
-from localgd.problem import ClosedPaths, Problem
+from localgd.problem import ClosedPaths, Problem, real_array
 
 Stop = float | Callable[[Trace], bool]
 
@@ -182,12 +182,17 @@ def _start(problem: Problem, x0: Any, seed: int, device: torch.device) -> Tensor
     """Return x_0 as a finite (d,) tensor of the problem's type, or say what is wrong."""
     if x0 is None:
         x0 = problem.initial(torch.Generator().manual_seed(int(seed)))
-    x = torch.as_tensor(x0 if isinstance(x0, Tensor) else np.asarray(x0, float))
+    x = x0 if isinstance(x0, Tensor) else torch.from_numpy(real_array(x0, "x0").astype(float))
+    if x.is_complex():
+        raise ValueError(f"x0 holds {x.dtype}, expected real numbers")
     if x.shape != (problem.dim,):
         raise ValueError(f"x0 has shape {tuple(x.shape)}, expected ({problem.dim},)")
     if not bool(torch.isfinite(x).all()):
         raise ValueError("x0 holds a NaN or an infinity")
-    return x.detach().clone().to(device, problem.dtype)
+    x = x.detach().clone().to(device, problem.dtype)
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError(f"x0 holds an entry that is infinite in {problem.dtype}")
+    return x
 
 
 def _check_dtype(

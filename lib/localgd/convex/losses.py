@@ -220,10 +220,16 @@ class LeastSquares(_LinearModel):
         return self._spectra()
 
     def _spectra(self) -> list[Spectrum]:
-        return [
+        spectra = [
             Spectrum(2.0 * values**2 / n, right)
             for n, (_, values, right) in zip(self.samples.tolist(), self._factors, strict=True)
         ]
+        for node, spectrum in enumerate(spectra):
+            if not bool((spectrum.values > 0).all()):
+                raise ValueError(
+                    f"A of node {node} is so small that its squares are 0: scale it and b"
+                )
+        return spectra
 
 
 class PowerLoss(_LinearModel):

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 #: Below this ratio of singular values the usual SVD has no digits left that one could count on.
 GRADED = 1e-8
 _SWEEPS = 5
+_REFINEMENTS = 3
 #: Points at which a projection is tried, and what it may leave of the equations' residuals.
 _PROBES, _PROBE_TOL = 8, 1e-8
 
@@ -92,6 +93,10 @@ class SolutionSet(AffineSubspace):
         _, columns = _scales(A)
         left, values, right = _factors(A * columns)
         y = (left.T @ b) / values
+        for _ in range(
+            _REFINEMENTS
+        ):  # small entries of `left` lose their digits on large ones of b
+            y = y + (left.T @ (b - (A * columns) @ (right.T @ y))) / values
         M = right / columns
         order = np.argsort(-np.abs(M).max(0), kind="stable")  # of the rows of Mᵀ, for accuracy
         Q, R, pivots = qr(M[:, order].T, mode="economic", pivoting=True)

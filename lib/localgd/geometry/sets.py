@@ -147,13 +147,14 @@ def intersection(sets: Sequence[AffineSubspace]) -> AffineSubspace | None:
     """S = ⋂ S_i of affine subspaces, or None where it is empty.
 
     Solves the stacked system N_i x = N_i p_i; it counts as consistent when the least
-    residual is below `CONSISTENCY_TOL` relative to its right side.
+    residual is below `CONSISTENCY_TOL` relative to the points p_i.
     """
     normals = torch.cat([s.normals for s in sets])
     rhs = torch.cat([s.normals @ s.point for s in sets])
     point = torch.linalg.pinv(normals, rtol=RANK_TOL) @ rhs
     residual = torch.linalg.vector_norm(normals @ point - rhs)
-    if residual > CONSISTENCY_TOL * (1.0 + torch.linalg.vector_norm(rhs)):
+    size = torch.linalg.vector_norm(torch.stack([s.point for s in sets]))
+    if residual > CONSISTENCY_TOL * size:
         return None
     return AffineSubspace.from_normals(point, normals)
 

@@ -108,10 +108,15 @@ def _tensor(value: Any, name: str, number: int) -> Tensor:
             f"{name} of node {number} is a {type(value).__name__} of tensors: a module of several "
             "inputs takes them joined in one tensor, and takes it apart in forward"
         )
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} of node {number} has masked entries: fill them in")
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
         raise ValueError(f"{name} of node {number} holds {array.dtype}, expected numbers")
-    return torch.as_tensor(array)
+    if array.dtype == np.longdouble:
+        array = array.astype(float)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return torch.as_tensor(np.ascontiguousarray(native))
 
 
 def stacked(nodes: Sequence[tuple[Tensor, Tensor]], *, padded: bool) -> list[Samples]:

@@ -71,8 +71,8 @@ def check_function(function: NodeFunction, inputs: Tensor, targets: Tensor) -> N
     all is left to the recording, which says why.
     """
     name = type(function.module).__name__
+    _refuse_state(name, *_states_around(function, copied(function.module), inputs, targets))
     module = copied(function.module)
-    _refuse_state(name, *_states_around(function, module, inputs, targets))
     inputs, targets = inputs[:FEW], targets[:FEW]
     before = _python_draws()
     x, first = _trial(function, module, inputs, targets)
