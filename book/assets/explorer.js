@@ -54,25 +54,43 @@
     return Math.expm1(w) / a;
   }
 
+  /* -log of the factor by which a round shrinks the distance, one eta lambda for all: rho = 1 - sigma (1 - q^T) */
+  const decrease = (T, p) => -Math.log1p(p.sigma * Math.expm1(T * Math.log1p(-p.soft)));
+
+  /* argmin over T >= 1 of (1 + rT)/decrease(T), which falls and then rises, by golden section in log T */
+  function optimalStepsExact(p) {
+    const J = (v) => (1 + p.r * Math.exp(v)) / decrease(Math.exp(v), p), golden = (Math.sqrt(5) - 1) / 2;
+    let low = 0, high = 23;
+    while (high - low > 1e-9) {
+      const left = high - golden * (high - low), right = low + golden * (high - low);
+      if (J(left) < J(right)) high = right;
+      else low = left;
+    }
+    return Math.exp((low + high) / 2);
+  }
+
   /* What a round of T steps is worth, up to a factor */
   const worth = {
     linear: (T, p) => -Math.expm1(T * Math.log(p.beta)),
     power: (T, p) => -Math.expm1((1 - p.gamma) * Math.log1p(p.a * T)),
+    exact: decrease,
   };
   const cost = (kind, T, p) => (1 + p.r * T) / worth[kind](T, p);
   const optimum = (kind, p) =>
-    kind === "linear" ? optimalStepsLinear(p.beta, p.r) : optimalStepsPower(p.a, p.gamma, p.r);
+    kind === "exact" ? optimalStepsExact(p)
+      : kind === "linear" ? optimalStepsLinear(p.beta, p.r) : optimalStepsPower(p.a, p.gamma, p.r);
 
-  /* The largest relative difference from rows {kind, beta, a, r, steps} computed elsewhere */
+  /* The largest relative difference from rows {kind, beta, a, r, steps} computed elsewhere; of kind
+     "exact", beta is 1 - eta mu and a is sigma */
   function disagreement(rows) {
     const off = (row) => {
-      const p = { r: row.r, beta: row.beta, gamma: row.beta, a: row.a };
+      const p = { r: row.r, beta: row.beta, gamma: row.beta, a: row.a, soft: 1 - row.beta, sigma: row.a };
       return Math.abs(optimum(row.kind, p) / row.steps - 1);
     };
     return rows.reduce((worst, row) => Math.max(worst, off(row)), 0);
   }
 
-  global.localgdExplorer = { optimalStepsLinear, optimalStepsPower, cost, disagreement };
+  global.localgdExplorer = { optimalStepsLinear, optimalStepsPower, optimalStepsExact, cost, disagreement };
   if (typeof document === "undefined") return;
 
   const MINUS = "\u2212";
@@ -82,7 +100,7 @@
   const ten = (x) => `${shown(Number((x / 10 ** Math.floor(Math.log10(x))).toPrecision(2)))}\u00b710${raised(Math.floor(Math.log10(x)))}`;
   const small = (x) => (x >= 0.01 && x < 1e4 ? shown(x) : ten(x));
   const SLIDERS = [
-    { id: "r", kinds: "linear power", from: -6, to: 0, start: -3, value: (s) => 10 ** s, show: small,
+    { id: "r", kinds: "linear power exact", from: -6, to: 0, start: -3, value: (s) => 10 ** s, show: small,
       name: "r, cost of a local step in units of a round\u2019s communication" },
     { id: "beta", kinds: "linear", from: 0.1, to: 3, start: 1, value: (s) => 1 - 10 ** -s,
       show: (x) => x.toFixed(x < 0.9 ? 2 : 4), name: "\u03b2, factor of the decay h(t) = \u03b2<sup>t</sup>" },
@@ -90,6 +108,10 @@
       name: "a, speed of the decay h(t) = (1 + at)<sup>\u2212\u03b2</sup>" },
     { id: "gamma", kinds: "power", from: 1.1, to: 4, start: 1.5, value: (s) => s,
       show: (x) => x.toFixed(2), name: "\u03b2, its exponent" },
+    { id: "soft", kinds: "exact", from: -5, to: -0.1, start: -2, value: (s) => 10 ** s, show: small,
+      name: "\u03b7\u03bc, step size times the least curvature" },
+    { id: "sigma", kinds: "exact", from: -3, to: -0.01, start: -1, value: (s) => 10 ** s, show: small,
+      name: "\u03c3, how well the optimal sets are separated" },
   ];
   const STYLE = `
     #localgd-explorer { color: var(--pst-color-text-base, inherit); max-width: 46rem; }
@@ -97,6 +119,8 @@
     #localgd-explorer label { display: block; margin: .3rem 0; }
     #localgd-explorer label[hidden] { display: none; }
     #localgd-explorer input[type=range] { display: block; width: 100%; height: 1.6rem; margin: 0; accent-color: var(--pst-color-primary, #0072b2); }
+    #localgd-explorer input[type=number] { width: 6.5em; }
+    #localgd-explorer legend { font-size: 1em; float: left; margin: .3rem .6rem .3rem 0; width: auto; }
     #localgd-explorer b { font-variant-numeric: tabular-nums; }
     #localgd-explorer svg { display: block; width: 100%; height: auto; font: 13px sans-serif; }
     #localgd-explorer text { fill: currentColor; }
@@ -111,12 +135,19 @@
         min="${s.from}" max="${s.to}" step="0.01" value="${s.start}"></label>`);
     root.innerHTML = `<style>${STYLE}</style><fieldset><legend class="visually-hidden">Local decay</legend>
       <label><input type="radio" name="kind" value="linear" checked> geometric decay</label>
-      <label><input type="radio" name="kind" value="power"> power-law decay</label></fieldset>
+      <label><input type="radio" name="kind" value="power"> power-law decay</label>
+      <label><input type="radio" name="kind" value="exact"> quadratic losses, exactly</label></fieldset>
+      <fieldset><legend>Measured? Seconds of</legend>
+      <label>a local step <input type="number" name="step" min="0" step="any"></label>
+      <label>a communication <input type="number" name="message" min="0" step="any"></label></fieldset>
       ${rows.join("")}<svg role="img"></svg><p><output></output></p>`;
     const state = () => {
       const p = {};
       for (const s of SLIDERS) p[s.id] = s.value(Number(root.querySelector(`[name=${s.id}]`).value));
-      return [root.querySelector("[name=kind]:checked").value, p];
+      const kind = root.querySelector("[name=kind]:checked").value;
+      if (kind === "exact") p.beta = 1 - p.soft;
+      p.bound = kind === "exact" ? Math.max(1, optimalStepsLinear(p.beta, p.r)) : 0;
+      return [kind, p];
     };
     const update = () => {
       const [kind, p] = state();
@@ -128,13 +159,19 @@
       }
       const best = optimum(kind, p), taken = Math.max(best, 1);
       const saved = cost(kind, 1, p) / cost(kind, taken, p);
-      const text = best < 1
+      const text = kind === "exact"
+        ? `The cost is least at T = ${shown(best)}; T* of the bound, for \u03b2 = 1 \u2212 \u03b7\u03bc = ${p.beta.toPrecision(4)}, is ${shown(p.bound)} and costs ${(cost(kind, p.bound, p) / cost(kind, best, p)).toFixed(3)} times as much.`
+        : best < 1
         ? `T* = ${small(best)}, less than one step: take one local step a round.`
         : `T* = ${shown(best)} local steps a round; the bound is ${shown(saved)} times lower than with one.`;
       root.querySelector("output").textContent = text;
       draw(root.querySelector("svg"), kind, p, taken, text);
     };
-    root.addEventListener("input", update);
+    root.addEventListener("input", (event) => {
+      const [step, message] = ["step", "message"].map((name) => Number(root.querySelector(`[name=${name}]`).value));
+      if (event.target.type === "number" && step > 0 && message > 0) root.querySelector("[name=r]").value = Math.log10(step / message);
+      update();
+    });
     if (global.ResizeObserver) new ResizeObserver(update).observe(root);
     update();
   }
@@ -165,9 +202,10 @@
     const x = px(best), y = py(at(best));
     parts.push(`<path class="best" stroke-dasharray="4 4" d="M${x} ${y}V${height - bottom}"/>`);
     parts.push(`<circle class="best" cx="${x}" cy="${y}" r="5"/>`);
-    parts.push(`<text x="${x}" y="${y - 10}" text-anchor="${x < width / 2 ? "start" : "middle"}">T* ≈ ${shown(best)}</text>`);
+    parts.push(`<text x="${x}" y="${y - 10}" text-anchor="${x < width / 2 ? "start" : "middle"}">${p.bound ? "least" : "T*"} ≈ ${shown(best)}</text>`);
+    if (p.bound) parts.push(`<path class="curve" stroke-dasharray="2 5" d="M${px(p.bound)} ${top}V${height - bottom}"/><text x="${px(p.bound) + 5}" y="${top + 12}">T*</text>`);
     parts.push(`<text x="${width - right}" y="${height - 6}" text-anchor="end">local steps a round, T</text>`);
-    parts.push(`<text x="4" y="14">bound of the cost, relative to T = 1</text>`);
+    parts.push(`<text x="4" y="14">${p.bound ? "cost" : "bound of the cost"}, relative to T = 1</text>`);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.innerHTML = parts.join("");
   }

@@ -12,7 +12,7 @@ import pytest
 from draws import decades, decay_factors
 from localgd import AffineSubspace
 from localgd.geometry import separation_constant, sigma_min
-from localgd.theory import optimal_steps_linear, optimal_steps_power
+from localgd.theory import ExactRate, optimal_steps_linear, optimal_steps_power, total_cost
 
 BOOK = Path(__file__).parents[2] / "book"
 SCRIPT = BOOK / "assets" / "explorer.js"
@@ -21,7 +21,7 @@ NODE = shutil.which("node")
 
 
 def test_it_is_small_and_asks_for_nothing():
-    assert len(TEXT.splitlines()) < 200
+    assert len(TEXT.splitlines()) < 240
     assert "</script" not in TEXT.lower()  # it is inlined
     assert not re.search(r"https?:|//\w+\.|\b(fetch|import|require|XMLHttpRequest)\b", TEXT)
     assert not re.search(r"\.src\b|url\(", TEXT)
@@ -39,7 +39,7 @@ def test_the_chapter_inlines_it_with_all_that_it_looks_for():
 def test_every_slider_has_a_label_in_words_and_a_spoken_value():
     sliders = TEXT[TEXT.index("const SLIDERS") : TEXT.index("const STYLE")]
     names = re.findall(r'name: "([^"]+)"', sliders)
-    assert len(names) == len(re.findall(r"\bid: ", sliders)) == 4
+    assert len(names) == len(re.findall(r"\bid: ", sliders)) == 6
     assert all(len(name.split()) >= 3 for name in names)
     assert re.search(r"<label[^`]*\$\{s\.name\}[^`]*<input type=\"range\"", TEXT)
     assert "aria-valuetext" in TEXT
@@ -114,3 +114,20 @@ def test_its_factors_are_those_of_the_library(phi):
     found = subprocess.run([NODE, "-e", script], capture_output=True, text=True, check=True)
     right, wrong = map(float, found.stdout.split())
     assert right < 1e-5 < wrong
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed; the page itself compares, too")
+@pytest.mark.parametrize(
+    ("q", "sigma", "price"), [(0.995, 0.1, 1e-3), (0.9, 0.01, 1e-4), (0.5, 0.5, 1)]
+)
+def test_its_exact_optimum_costs_what_the_best_whole_number_does(q, sigma, price):
+    program = f"{TEXT}\nconst p = {{soft: {1 - q}, sigma: {sigma}, r: {price}}};"
+    program += "console.log(globalThis.localgdExplorer.optimalStepsExact(p));"
+    ran = subprocess.run(
+        [str(NODE), "-"], input=program, capture_output=True, text=True, check=True
+    )
+    law = ExactRate(lambda n: 1 - sigma * (1 - q**n))
+    whole = np.arange(1.0, 5000.0)
+    found = total_cost(float(ran.stdout), price, law)
+    assert found <= total_cost(whole, price, law).min() * (1 + 1e-12)
+    assert abs(float(ran.stdout) - whole[total_cost(whole, price, law).argmin()]) <= 1
