@@ -180,3 +180,27 @@ def test_the_explorer_can_be_moved_from_the_keyboard(reader: Reader) -> None:
         slider.press("PageDown")
         assert explorer.locator("output").inner_text() != before
         assert slider.get_attribute("aria-valuetext") != spoken
+
+
+@everywhere
+def test_the_two_lines_show_where_the_printed_bound_breaks(reader: Reader, width: str) -> None:
+    with reader.page(width) as (page, noise):
+        go(page, "linear")
+        figure = page.locator("#localgd-two-lines")
+        for angle, verdict in (("59", "which is broken"), ("60", "which holds here")):
+            figure.locator("input").fill(angle)
+            assert verdict in figure.locator("output").inner_text()
+        assert noise.errors == []
+
+
+def test_measured_seconds_set_the_cost_ratio(reader: Reader) -> None:
+    with reader.page("desktop") as (page, noise):
+        go(page, "tradeoff")
+        explorer = page.locator("#localgd-explorer")
+        explorer.locator('input[value="exact"]').check()
+        explorer.locator('input[name="step"]').fill("0.02")
+        explorer.locator('input[name="message"]').fill("2")
+        ratio = explorer.locator("label", has_text="cost of a local step").locator("b")
+        assert ratio.inner_text() == "0.01"
+        assert "The cost is least at T = " in explorer.locator("output").inner_text()
+        assert noise.errors == []

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
+from bookrun.experiments import softmax_layers
+from bookrun.experiments.softmax_layers import CROSS_ENTROPY
 from localgd import (
     Anderson,
     Average,
@@ -22,7 +22,7 @@ from localgd import (
     SquaredDistance,
     datasets,
 )
-from localgd.networks import LeNet, SoftmaxLayer, seeded
+from localgd.networks import LeNet, seeded
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,11 @@ def _posed(setting: Setting) -> tuple[Problem, float]:
         rows = zip(quartic.A.numpy(), quartic.samples.tolist(), strict=True)
         return quartic, max(12 * float(np.linalg.norm(A, 2)) ** 2 / n for A, n in rows)
     images = datasets.mnist("train", first=setting.images)
-    inputs, targets = images.split(setting.nodes, setting.seed)
-    loss = nn.CrossEntropyLoss(reduction="none")
     if setting.kind == "lenet":
-        net = seeded(LeNet, setting.seed or 0)
-        return NetworkProblem(net, inputs, targets, loss, data=images.source), 1.0
-    flat = [torch.as_tensor(part).flatten(1).double().numpy() for part in inputs]
-    ones = [np.hstack([part, np.ones((len(part), 1))]) for part in flat]
-    layer = seeded(SoftmaxLayer, setting.seed or 0)
-    posed = NetworkProblem(layer, inputs, targets, loss, data=images.source)
-    return posed, max(float(np.linalg.norm(part, 2)) ** 2 / (2 * len(part)) for part in ones)
+        net, nodes = seeded(LeNet, setting.seed or 0), images.split(setting.nodes, setting.seed)
+        return NetworkProblem(net, *nodes, CROSS_ENTROPY, data=images.source), 1.0
+    posed = softmax_layers.network(images, setting.nodes, setting.seed or 0)
+    return posed, softmax_layers.smoothness(images, setting.nodes, setting.seed)
 
 
 #: The same comparison, with the average and on top of an accelerated server.

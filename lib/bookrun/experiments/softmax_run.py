@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d, one_hot
+from torch.nn.functional import one_hot
 
 from bookrun.experiments.machine import commit, processor
+from bookrun.experiments.softmax_layers import pooled
 from bookrun.files import write_atomic
 from bookrun.project import Project
 from localgd import datasets
@@ -31,7 +32,6 @@ from localgd.datasets.dataset import Choice
 from localgd.networks import SoftmaxLayer, seeded
 
 FORMAT = "bookrun softmax runs 1"
-_POOLS = {"pooled": 2, "pixels": 0}
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,13 @@ class Layer:
 def layer(network: str, samples: int = 500, seed: int = 0, source: Choice = "real") -> Layer:
     """Return the layer ``"pooled"`` or ``"pixels"`` on the first images of MNIST.
 
-    Raises what ``datasets.mnist`` raises, where the real images cannot be had, say.
+    Raises `ValueError` for another name, and what ``datasets.mnist`` raises, where the real
+    images cannot be had, say.
     """
+    if network not in ("pooled", "pixels"):
+        raise ValueError(f"network={network!r} must be 'pooled' or 'pixels'")
     data = datasets.mnist("train", first=samples, source=source)
-    images = torch.as_tensor(data.features)
-    for _ in range(_POOLS[network]):
-        images = max_pool2d(images, 2)
+    images = torch.as_tensor((pooled(data) if network == "pooled" else data).features)
     module = seeded(lambda: SoftmaxLayer(images.shape[-1]), seed)
     weight, bias = (p.detach().double() for p in module.parameters())
     flat = images.flatten(1).double()
