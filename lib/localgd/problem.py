@@ -17,8 +17,10 @@ from torch import Tensor
 
 Evaluate = Callable[..., tuple[Tensor, Tensor]]
 Gradients = Callable[..., Tensor]
-#: (x, T) ↦ f_i(x^{i,t}) and ‖∇f_i(x^{i,t})‖² for t < T, each (m, T), from x of shape (m, d).
-ClosedPaths = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+#: (x, ∇f_i(x_i), T) ↦ x_i after T_i local steps, from x and gradients of shape (m, d), T (m,).
+ClosedForm = Callable[[Tensor, Tensor, Tensor], Tensor]
+#: (x, f_i(x_i), ∇f_i(x_i), T) ↦ f_i(x^{i,t}) and ‖∇f_i(x^{i,t})‖² for t < T, each (m, T).
+ClosedPaths = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 class Spectrum(NamedTuple):
@@ -100,11 +102,11 @@ class Problem(ABC):
         """Return the map x ↦ (P_{S_i}(x_i))_i on (m, d) arrays: T_i = ∞ in one step."""
         return None
 
-    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """(x, T) ↦ x_i after T_i local steps of size η_i, where this has a closed form.
+    def closed_form(self, etas: NDArray[np.float64]) -> ClosedForm | None:
+        """(x, ∇f_i(x_i), T) ↦ x_i after T_i local steps of size η_i, where there is a closed form.
 
-        The map takes x of shape (m, d) and T of shape (m,); a round then costs the same for
-        T = 1 and T = 10⁶.
+        The gradients at x are known when a round begins.  A round then costs the same for T = 2
+        and T = 10⁶.
         """
         return None
 

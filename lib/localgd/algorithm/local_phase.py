@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -15,9 +15,7 @@ from localgd.algorithm.local_steps import LocalSteps, Position, end_of, mapped
 from localgd.algorithm.path_record import Path, PathRecord, Start
 from localgd.algorithm.rules import Plan
 from localgd.engine.evaluator import Bound, Evaluator
-from localgd.problem import ClosedPaths, Problem
-
-Leap = Callable[[Tensor, Tensor], Tensor]
+from localgd.problem import ClosedForm, ClosedPaths, Problem
 
 
 class LocalPhase(NamedTuple):
@@ -45,7 +43,7 @@ def local_phase(
     gradients: Tensor,
     etas: Tensor,
     plan: Plan,
-    leap: Leap | None = None,
+    leap: ClosedForm | None = None,
     *,
     trail: ClosedPaths | None = None,
     record: Start | None = None,
@@ -76,8 +74,8 @@ def local_phase(
         limits = torch.tensor(counts, device=x.device)
         path = None
         if record is not None and trail is not None:
-            path = Path(*trail(start, int(counts.max()))).cut(limits)
-        return LocalPhase(leap(start, limits), counts.astype(float), None, path)
+            path = Path(*trail(start, record.loss, gradients, int(counts.max()))).cut(limits)
+        return LocalPhase(leap(start, gradients, limits), counts.astype(float), None, path)
     recorded = None if record is None else PathRecord(record, problem.num_buffers)
     ends = within.ends if within else _nowhere(start)
     for number in range(within.chunk if within else 0, len(bound)):

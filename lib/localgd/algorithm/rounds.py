@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from localgd.algorithm.communication import OneProcess, Reply, Told
-from localgd.algorithm.local_phase import Leap, LocalPhase, Within, local_phase
+from localgd.algorithm.local_phase import LocalPhase, Within, local_phase
 from localgd.algorithm.local_steps import mapped, square_norms
 from localgd.algorithm.path_record import Start
 from localgd.algorithm.paths import LocalPaths
@@ -22,7 +22,7 @@ from localgd.algorithm.servers import Average, Received, Server
 from localgd.algorithm.trace import DivergenceError, Recorder, Trace
 from localgd.engine.evaluator import Evaluator
 from localgd.engine.replay_check import check_replays
-from localgd.problem import Chunk, ClosedPaths, Problem
+from localgd.problem import Chunk, ClosedForm, ClosedPaths, Problem
 
 #: What to know of every average: x_n, shape (d,) ↦ numbers by name.
 Measure = Callable[[Tensor], Mapping[str, float]]
@@ -70,7 +70,7 @@ class Rounds:
         rule: Rule,
         etas: NDArray[np.float64],
         x: Tensor,
-        leap: Leap | None,
+        leap: ClosedForm | None,
         recorder: Recorder,
         evaluator: Evaluator,
         chunks: list[Chunk],

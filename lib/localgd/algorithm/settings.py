@@ -13,14 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from localgd.algorithm.local_phase import Leap
 from localgd.algorithm.processes import Processes
 from localgd.algorithm.rules import Rule, ToOptimum, as_rule
 from localgd.algorithm.servers import Server, check_flag
 from localgd.algorithm.trace import Trace
 from localgd.engine.evaluator import Engine
 from localgd.fingerprint import describe, digest, own_code, plain
-from localgd.problem import ClosedPaths, Problem, real_array
+from localgd.problem import ClosedForm, ClosedPaths, Problem, real_array
 
 Stop = float | Callable[[Trace], bool]
 
@@ -34,7 +33,7 @@ class Settings:
     rule: Rule
     server: Server
     etas: NDArray[np.float64]  # (m,)
-    leap: Leap | None
+    leap: ClosedForm | None
     trail: ClosedPaths | None  # where the rule wants paths and they have a closed form
     rounds: int
     stop: Stop | None
@@ -168,7 +167,7 @@ def pick_device(device: str | torch.device, problem: Problem) -> torch.device:
     return chosen
 
 
-def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> Leap | None:
+def _leap(problem: Problem, etas: NDArray[np.float64], engine: Engine) -> ClosedForm | None:
     """Return the closed form that `engine` asks for, or say that there is none."""
     if engine not in get_args(Engine):
         raise ValueError(f"engine={engine!r} must be one of {', '.join(get_args(Engine))}")

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from localgd.geometry import AffineSubspace, intersection
 from localgd.geometry.graded import SolutionSet, meet
 from localgd.geometry.sets import CONSISTENCY_TOL
-from localgd.problem import ClosedPaths, Problem
+from localgd.problem import ClosedForm, ClosedPaths, Problem
 
 
 class AffineOptima(Problem):
@@ -29,7 +29,7 @@ class AffineOptima(Problem):
         """x_i ↦ P_{S_i}(x_i) = x_i − N_iᵀN_i(x_i − p_i) for all nodes at once."""
         return self._projection
 
-    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def closed_form(self, etas: NDArray[np.float64]) -> ClosedForm | None:
         """x_i − V_iᵀ(I − (I − η_iΛ_i)^{T_i})Λ_i⁻¹V_i ∇f_i(x_i), all steps of a quadratic at once.
 
         Works in the row spaces of the Hessians H_i = V_iᵀΛ_iV_i; no d×d matrix is formed.
@@ -44,11 +44,11 @@ class AffineOptima(Problem):
         rates = torch.as_tensor(etas).to(values)[:, None] * values  # below 2
         logarithms = torch.log1p(-rates.clamp(max=1.0))
 
-        def leap(x: Tensor, steps: Tensor) -> Tensor:
+        def leap(x: Tensor, gradients: Tensor, steps: Tensor) -> Tensor:
             T = steps[:, None]
             moved = torch.where(rates < 1.0, -torch.expm1(T * logarithms), 1.0 - (1.0 - rates) ** T)
             shares = torch.where(values > 0, moved / values, 0.0)
-            slopes = torch.matmul(rows, self.gradients(x).unsqueeze(-1))
+            slopes = torch.matmul(rows, gradients.unsqueeze(-1))
             return x - torch.matmul(rows.mT, shares.unsqueeze(-1) * slopes).squeeze(-1)
 
         return leap
@@ -67,8 +67,9 @@ class AffineOptima(Problem):
         shrink = (1.0 - torch.as_tensor(etas).to(values)[:, None] * values) ** 2
         weights = torch.where(values > 0, 0.5 / values, 0.0)
 
-        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-            losses, gradients = self.evaluate(x)
+        def trail(
+            x: Tensor, losses: Tensor, gradients: Tensor, steps: int
+        ) -> tuple[Tensor, Tensor]:
             squares = torch.matmul(rows, gradients.unsqueeze(-1)).squeeze(-1) ** 2
             powers = shrink.unsqueeze(-1) ** torch.arange(steps, device=x.device)
             norms = torch.matmul(squares.unsqueeze(1), powers).squeeze(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from localgd.convex.affine import AffineOptima
 from localgd.geometry import AffineSubspace, ConvexSet, graded
-from localgd.problem import ClosedPaths, Spectrum, check_finite, dense_array
+from localgd.problem import ClosedForm, ClosedPaths, Spectrum, check_finite, dense_array
 
 
 class _LinearModel(AffineOptima):
@@ -80,19 +80,23 @@ class _LinearModel(AffineOptima):
             moved._exact = self._in_double().to(device, torch.float64)
         return moved
 
-    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def closed_form(self, etas: NDArray[np.float64]) -> ClosedForm | None:
         """T_i steps at once for quadratics, computed in float64 whatever the problem's type."""
         if self._exact is None:
             return super().closed_form(etas)
-        leap = self._exact.closed_form(etas)
-        return None if leap is None else lambda x, steps: leap(x.double(), steps).to(x.dtype)
+        exact, leap = self._exact, self._exact.closed_form(etas)
+        if leap is None:
+            return None
+        return lambda x, _, steps: leap(x.double(), exact.gradients(x.double()), steps).to(x.dtype)
 
     def closed_paths(self, etas: NDArray[np.float64]) -> ClosedPaths | None:
         """Return losses and gradient norms of T_i steps of quadratics, computed in float64."""
         if self._exact is None:
             return super().closed_paths(etas)
-        trail = self._exact.closed_paths(etas)
-        return None if trail is None else lambda x, steps: trail(x.double(), steps)
+        exact, trail = self._exact, self._exact.closed_paths(etas)
+        if trail is None:
+            return None
+        return lambda x, _, __, steps: trail(x.double(), *exact.evaluate(x.double()), steps)
 
     def projection(self) -> Callable[[Tensor], Tensor] | None:
         """x_i ↦ P_{S_i}(x_i), computed in float64 whatever the problem's type."""
@@ -318,7 +322,7 @@ class SquaredDistance(AffineOptima):
             return None
         return [Spectrum(torch.full_like(s.normals[:, 0], 2.0), s.normals) for s in sets]
 
-    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def closed_form(self, etas: NDArray[np.float64]) -> ClosedForm | None:
         """x_i − (1 − (1 − 2η_i)^{T_i})(x_i − P_{S_i}(x_i)) for η_i ≤ 1/2: all steps on one segment.
 
         For η_i > 1/2 a step crosses the boundary of S_i; then only affine sets have it.
@@ -327,10 +331,10 @@ class SquaredDistance(AffineOptima):
             return super().closed_form(etas)
         logarithms = torch.as_tensor(2.0 * etas).neg().log1p()
 
-        def leap(x: Tensor, steps: Tensor) -> Tensor:
+        def leap(x: Tensor, gradients: Tensor, steps: Tensor) -> Tensor:
             shares = -torch.expm1(logarithms.to(steps.device) * steps)
             shares = torch.where(steps > 0, shares, 0.0).to(x)[:, None]
-            return x - shares * (x - self._project(x))
+            return x - shares * (gradients / 2)
 
         return leap
 
@@ -340,10 +344,12 @@ class SquaredDistance(AffineOptima):
             return super().closed_paths(etas)
         shrink = (1.0 - torch.as_tensor(2.0 * etas)) ** 2
 
-        def trail(x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        def trail(
+            x: Tensor, losses: Tensor, gradients: Tensor, steps: int
+        ) -> tuple[Tensor, Tensor]:
             powers = shrink.to(x)[:, None] ** torch.arange(steps, device=x.device)
-            losses = self.evaluate(x)[0][:, None] * powers
-            return losses, 4.0 * losses
+            along = losses[:, None] * powers
+            return along, 4.0 * along
 
         return trail
 

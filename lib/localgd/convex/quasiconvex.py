@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from localgd.convex.losses import SquaredDistance
-from localgd.problem import ClosedPaths, Spectrum
+from localgd.problem import ClosedForm, ClosedPaths, Spectrum
 
 
 class SaturatedDistance(SquaredDistance):
@@ -43,7 +41,7 @@ class SaturatedDistance(SquaredDistance):
         """Return None: the f_i are not quadratic."""
         return None
 
-    def closed_form(self, etas: NDArray[np.float64]) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def closed_form(self, etas: NDArray[np.float64]) -> ClosedForm | None:
         """Return None: T steps of s ↦ s − ηφ′(s) have no closed form."""
         return None
 
