@@ -101,6 +101,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("quadratic, m = 2, shuffled", "quadratic", 1e-3, 1e-5, seed=1),
         Setting("quadratic, m = 5", "quadratic", 1e-2, 1e-4, nodes=5, servers=_BOTH),
         Setting("quartic, m = 2", "quartic", 3e-3, 4e-6, step=4.0, servers=_BOTH),
+        Setting("quartic, m = 2, shuffled", "quartic", 3e-3, 4e-6, seed=1, step=4.0),
+        Setting("quartic, m = 5", "quartic", 1e-2, 2e-5, nodes=5, step=4.0),
         Setting("softmax, m = 5", "softmax", 0.1, 1e-2, nodes=5, most_steps=1000),
         Setting("LeNet, m = 5", "lenet", 0.2, 1e-2, ratios=(0.1, 0.01), **_LENET),
     )
